@@ -1,0 +1,12 @@
+//! Causeway: a local bridge between plain HTTP and an IoT platform's MQTT broker.
+//!
+//! ```text
+//! out:  http ─► uplink ─► session ─► mqtt ─► broker
+//! in:   broker ─► mqtt ─► session ─► downlink ─► http (server-sent events)
+//! ```
+
+pub mod device;
+pub mod identity;
+pub mod message;
+pub mod secret;
+pub mod topic;
