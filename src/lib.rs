@@ -8,5 +8,6 @@
 pub mod device;
 pub mod identity;
 pub mod message;
+pub mod profile;
 pub mod secret;
 pub mod topic;
