@@ -5,9 +5,11 @@
 //! in:   broker ─► mqtt ─► session ─► downlink ─► http (server-sent events)
 //! ```
 
+pub mod broker;
 pub mod device;
 pub mod identity;
 pub mod message;
+pub mod mqtt;
 pub mod profile;
 pub mod secret;
 pub mod topic;
