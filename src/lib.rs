@@ -11,5 +11,8 @@ pub mod identity;
 pub mod message;
 pub mod mqtt;
 pub mod profile;
+pub mod registry;
 pub mod secret;
+pub mod session;
 pub mod topic;
+pub mod uplink;

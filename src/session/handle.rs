@@ -1,0 +1,105 @@
+//! How the rest of the program reaches a session.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+use super::budget::{Budget, Share};
+use super::outcome::Publish;
+use super::status::Status;
+use super::ticket::{Slip, Ticket, ticket};
+
+/// A session's door: cheap to clone, never blocks.
+#[derive(Debug, Clone)]
+pub struct SessionHandle {
+    commands: mpsc::Sender<Command>,
+    status: Arc<Status>,
+    budget: Arc<Budget>,
+    client_id: Arc<str>,
+}
+
+/// What a session is told.
+#[derive(Debug)]
+pub(super) enum Command {
+    /// Publish this.
+    Publish(Entry),
+    /// Connect if you have not yet.
+    Connect,
+}
+
+/// A publish on its way to the broker.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) publish: Publish,
+    pub(super) slip: Slip,
+    /// Its bytes in the budget, given back when the entry is gone.
+    pub(super) _share: Share,
+}
+
+/// A session takes no more at the moment, or at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SubmitError {
+    /// Its queue, or the memory of all queues together, is full.
+    #[error("the queue is full")]
+    Full,
+    /// It has ended.
+    #[error("the session has ended")]
+    Closed,
+}
+
+impl SessionHandle {
+    /// A handle, and the end of the queue that the session reads.
+    pub(super) fn new(
+        queue: usize,
+        budget: Arc<Budget>,
+        client_id: Arc<str>,
+    ) -> (Self, mpsc::Receiver<Command>) {
+        let (commands, receiver) = mpsc::channel(queue);
+        let handle = Self {
+            commands,
+            status: Arc::new(Status::default()),
+            budget,
+            client_id,
+        };
+        (handle, receiver)
+    }
+
+    /// Queues a publish, in the order of the calls. The ticket tells what became of it.
+    pub fn submit(&self, publish: Publish) -> Result<Ticket, SubmitError> {
+        let share = self
+            .budget
+            .take(publish.payload.len())
+            .ok_or(SubmitError::Full)?;
+        let (ticket, slip) = ticket();
+        match self.commands.try_send(Command::Publish(Entry {
+            publish,
+            slip,
+            _share: share,
+        })) {
+            Ok(()) => Ok(ticket),
+            Err(mpsc::error::TrySendError::Full(_)) => Err(SubmitError::Full),
+            Err(mpsc::error::TrySendError::Closed(_)) => Err(SubmitError::Closed),
+        }
+    }
+
+    /// Makes a session that connects on first use connect now: a listener waits for its downlinks.
+    pub fn wake(&self) {
+        // A full queue has a publish in it, which wakes the session as well.
+        let _ = self.commands.try_send(Command::Connect);
+    }
+
+    /// What the session tells about itself.
+    pub fn status(&self) -> &Arc<Status> {
+        &self.status
+    }
+
+    /// Uplinks that wait to be sent.
+    pub fn queued(&self) -> usize {
+        self.commands.max_capacity() - self.commands.capacity()
+    }
+
+    /// Its MQTT client id.
+    pub fn client_id(&self) -> &str {
+        &self.client_id
+    }
+}

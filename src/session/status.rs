@@ -1,0 +1,170 @@
+//! What a session tells about itself: for answers, health and metrics.
+
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+use crate::broker::MqttVersion;
+
+/// Where a session stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// Nobody has needed it yet (`connect = "lazy"`).
+    Idle,
+    /// A connection is being made.
+    Connecting,
+    /// Connected.
+    Connected,
+    /// The connection is lost or could not be made; the next attempt comes by itself.
+    BackingOff,
+    /// The broker refuses the credentials; tried again, but seldom.
+    Refused,
+    /// Another client connected with the same client id; tried again, but seldom.
+    TakenOver,
+    /// At its end.
+    Closed,
+}
+
+impl State {
+    /// The name in answers and metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::Connecting => "connecting",
+            Self::Connected => "connected",
+            Self::BackingOff => "backing_off",
+            Self::Refused => "refused",
+            Self::TakenOver => "taken_over",
+            Self::Closed => "closed",
+        }
+    }
+}
+
+/// The last thing that went wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trouble {
+    /// What happened, without secrets.
+    pub what: String,
+    /// What to do about it.
+    pub hint: &'static str,
+    /// When.
+    pub at: SystemTime,
+}
+
+/// A session's state at one moment.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// Where it stands.
+    pub state: State,
+    /// Since when.
+    pub since: SystemTime,
+    /// The protocol version in use, once connected.
+    pub version: Option<MqttVersion>,
+    /// When the token of the current connection expires.
+    pub token_expires_at: Option<SystemTime>,
+    /// The last thing that went wrong; kept after it is over.
+    pub last_trouble: Option<Trouble>,
+}
+
+/// Counters since the start.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Connections that the broker accepted.
+    pub connects: AtomicU64,
+    /// Connections replaced before their token expired.
+    pub renewals: AtomicU64,
+    /// Uplinks confirmed by the broker, and QoS 0 uplinks sent.
+    pub delivered: AtomicU64,
+    /// Uplinks refused by the broker.
+    pub refused: AtomicU64,
+    /// Uplinks sent again after a lost connection.
+    pub repeated: AtomicU64,
+    /// Downlinks received.
+    pub downlinks: AtomicU64,
+}
+
+/// Shared between a session and those who ask about it.
+#[derive(Debug)]
+pub struct Status {
+    snapshot: Mutex<Snapshot>,
+    /// The protocol version of the last connection, for the per-message path: 0 before the first.
+    spoken: AtomicU8,
+    /// Counters since the start.
+    pub counters: Counters,
+}
+
+impl Default for Status {
+    fn default() -> Self {
+        Self {
+            snapshot: Mutex::new(Snapshot {
+                state: State::Idle,
+                since: SystemTime::now(),
+                version: None,
+                token_expires_at: None,
+                last_trouble: None,
+            }),
+            spoken: AtomicU8::new(0),
+            counters: Counters::default(),
+        }
+    }
+}
+
+impl Status {
+    /// The state at this moment.
+    pub fn snapshot(&self) -> Snapshot {
+        self.lock().clone()
+    }
+
+    /// Where the session stands.
+    pub fn state(&self) -> State {
+        self.lock().state
+    }
+
+    /// The protocol version of the last connection, and so most likely of the next.
+    pub fn spoken(&self) -> Option<MqttVersion> {
+        match self.spoken.load(Ordering::Relaxed) {
+            5 => Some(MqttVersion::V5),
+            4 => Some(MqttVersion::V311),
+            _ => None,
+        }
+    }
+
+    /// Changes the state; `since` only when it is another one.
+    pub(super) fn enter(&self, state: State) {
+        let mut snapshot = self.lock();
+        if snapshot.state != state {
+            snapshot.state = state;
+            snapshot.since = SystemTime::now();
+        }
+    }
+
+    /// Notes a connection that the broker accepted.
+    pub(super) fn connected(&self, version: MqttVersion, token_expires_at: Option<SystemTime>) {
+        self.enter(State::Connected);
+        let mut snapshot = self.lock();
+        snapshot.version = Some(version);
+        snapshot.token_expires_at = token_expires_at;
+        let level = match version {
+            MqttVersion::V5 => 5,
+            MqttVersion::V311 => 4,
+        };
+        self.spoken.store(level, Ordering::Relaxed);
+        self.counters.connects.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Notes what went wrong.
+    pub(super) fn trouble(&self, state: State, what: String, hint: &'static str) {
+        self.enter(state);
+        let mut snapshot = self.lock();
+        snapshot.token_expires_at = None;
+        snapshot.last_trouble = Some(Trouble {
+            what,
+            hint,
+            at: SystemTime::now(),
+        });
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Snapshot> {
+        self.snapshot.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

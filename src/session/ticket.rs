@@ -1,0 +1,175 @@
+//! The two halves of one publish: the [`Ticket`] that a request waits on, and the [`Slip`] that the session settles.
+//!
+//! A request that gives up must know whether its message can still reach the broker. Both halves therefore share one
+//! small state: a message that was not sent is withdrawn for good, one that was sent is unconfirmed and not repeated.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use super::outcome::Outcome;
+
+/// The waiting half. Dropped unsettled, it withdraws its message.
+#[derive(Debug)]
+pub struct Ticket(Arc<Mutex<State>>);
+
+/// The session's half.
+#[derive(Debug)]
+pub struct Slip(Arc<Mutex<State>>);
+
+/// What is known of a message whose request gave up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Withdrawn {
+    /// It was not sent and will not be.
+    NotSent,
+    /// It was sent, the broker has not confirmed it, and it will not be sent again.
+    Unconfirmed,
+    /// It was settled in the same moment.
+    Settled(Outcome),
+}
+
+#[derive(Debug)]
+enum State {
+    Queued(Option<Waker>),
+    Sent(Option<Waker>),
+    Settled(Option<Outcome>),
+    Withdrawn,
+}
+
+/// Both halves of a new publish.
+pub fn ticket() -> (Ticket, Slip) {
+    let state = Arc::new(Mutex::new(State::Queued(None)));
+    (Ticket(Arc::clone(&state)), Slip(state))
+}
+
+impl Ticket {
+    /// Gives up waiting.
+    pub fn withdraw(self) -> Withdrawn {
+        let mut state = lock(&self.0);
+        match std::mem::replace(&mut *state, State::Withdrawn) {
+            State::Queued(_) => Withdrawn::NotSent,
+            State::Settled(Some(outcome)) => Withdrawn::Settled(outcome),
+            State::Sent(_) | State::Settled(None) | State::Withdrawn => Withdrawn::Unconfirmed,
+        }
+    }
+}
+
+impl Future for Ticket {
+    type Output = Outcome;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
+        match &mut *lock(&self.0) {
+            State::Queued(waker) | State::Sent(waker) => {
+                if !waker
+                    .as_ref()
+                    .is_some_and(|known| known.will_wake(cx.waker()))
+                {
+                    *waker = Some(cx.waker().clone());
+                }
+                Poll::Pending
+            }
+            State::Settled(outcome) => outcome.take().map_or(Poll::Pending, Poll::Ready),
+            State::Withdrawn => Poll::Pending,
+        }
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        let mut state = lock(&self.0);
+        if matches!(*state, State::Queued(_) | State::Sent(_)) {
+            *state = State::Withdrawn;
+        }
+    }
+}
+
+impl Slip {
+    /// Whether somebody still waits. A message that nobody waits for is neither sent nor sent again.
+    pub fn is_wanted(&self) -> bool {
+        !matches!(*lock(&self.0), State::Withdrawn)
+    }
+
+    /// Notes that the message is about to be written to the connection; `false` when nobody waits any more.
+    pub fn mark_sent(&self) -> bool {
+        let mut state = lock(&self.0);
+        match &mut *state {
+            State::Queued(waker) => {
+                let waker = waker.take();
+                *state = State::Sent(waker);
+                true
+            }
+            State::Sent(_) => true,
+            State::Settled(_) | State::Withdrawn => false,
+        }
+    }
+
+    /// Tells the waiting half what became of the message.
+    pub fn settle(self, outcome: Outcome) {
+        let waker = match &mut *lock(&self.0) {
+            state @ (State::Queued(_) | State::Sent(_)) => {
+                match std::mem::replace(state, State::Settled(Some(outcome))) {
+                    State::Queued(waker) | State::Sent(waker) => waker,
+                    State::Settled(_) | State::Withdrawn => None,
+                }
+            }
+            State::Settled(_) | State::Withdrawn => None,
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+}
+
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mqtt::reason::Reason;
+
+    const DELIVERED: Outcome = Outcome::Delivered {
+        reason: Reason::SUCCESS,
+    };
+
+    #[test]
+    fn a_message_withdrawn_before_it_was_sent_is_never_sent() {
+        let (ticket, slip) = ticket();
+        assert_eq!(ticket.withdraw(), Withdrawn::NotSent);
+        assert!(!slip.mark_sent());
+    }
+
+    #[test]
+    fn a_message_withdrawn_after_it_was_sent_is_unconfirmed_and_not_repeated() {
+        let (ticket, slip) = ticket();
+        assert!(slip.mark_sent());
+        assert!(slip.is_wanted() && slip.mark_sent());
+        assert_eq!(ticket.withdraw(), Withdrawn::Unconfirmed);
+        assert!(!slip.is_wanted());
+    }
+
+    #[test]
+    fn an_outcome_that_came_first_is_not_lost() {
+        let (ticket, slip) = ticket();
+        slip.settle(DELIVERED);
+        assert_eq!(ticket.withdraw(), Withdrawn::Settled(DELIVERED));
+    }
+
+    #[test]
+    fn a_dropped_request_withdraws_its_message() {
+        let (ticket, slip) = ticket();
+        drop(ticket);
+        assert!(!slip.mark_sent());
+    }
+
+    #[tokio::test]
+    async fn settling_wakes_the_request() {
+        let (ticket, slip) = ticket();
+        let waiting = tokio::spawn(ticket);
+        tokio::task::yield_now().await;
+        slip.settle(DELIVERED);
+        assert_eq!(waiting.await.unwrap(), DELIVERED);
+    }
+}
