@@ -2,12 +2,17 @@
 //!
 //! - [`packet`], [`reason`]: control packets and reason codes, the same for both versions
 //! - [`codec`]: bytes to packets and back
+//! - [`transport`], [`tls`]: from an address to a byte stream
+//! - [`connection`]: packets in and out of a byte stream
 //!
 //! `rumqttc`'s event loop is not used: it drops or repeats messages across reconnects and does not tie a publish to
 //! its PUBACK. What a connection has in flight is the session's business (`session::ledger`).
 
 pub mod codec;
+pub mod connection;
 pub mod packet;
 pub mod reason;
+pub mod tls;
+pub mod transport;
 mod v3;
 mod v5;
