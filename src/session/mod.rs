@@ -5,14 +5,25 @@
 //! - [`Ticket`]: what a request waits on
 //! - [`Status`]: what it tells about itself
 
+mod backoff;
 mod budget;
+mod gate;
 mod handle;
+mod ledger;
+mod live;
 mod outcome;
+mod routes;
+mod spec;
 mod status;
+mod task;
 mod ticket;
 
 pub use budget::{Budget, Share};
+pub use gate::ConnectGate;
 pub use handle::{SessionHandle, SubmitError};
 pub use outcome::{NotSent, Outcome, Publish};
+pub use routes::Routes;
+pub use spec::{DownlinkSink, Password, SessionSpec, Shared, VersionChoice};
 pub use status::{Counters, Snapshot, State, Status, Trouble};
+pub use task::Session;
 pub use ticket::{Ticket, Withdrawn};

@@ -152,7 +152,16 @@ impl Status {
         self.counters.connects.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Notes what went wrong.
+    /// Notes what went wrong without ending the connection.
+    pub(super) fn note(&self, what: String, hint: &'static str) {
+        self.lock().last_trouble = Some(Trouble {
+            what,
+            hint,
+            at: SystemTime::now(),
+        });
+    }
+
+    /// Notes what went wrong and where that leaves the session.
     pub(super) fn trouble(&self, state: State, what: String, hint: &'static str) {
         self.enter(state);
         let mut snapshot = self.lock();

@@ -16,7 +16,7 @@ pub struct Ticket(Arc<Mutex<State>>);
 
 /// The session's half.
 #[derive(Debug)]
-pub struct Slip(Arc<Mutex<State>>);
+pub(super) struct Slip(Arc<Mutex<State>>);
 
 /// What is known of a message whose request gave up.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,7 +38,7 @@ enum State {
 }
 
 /// Both halves of a new publish.
-pub fn ticket() -> (Ticket, Slip) {
+pub(super) fn ticket() -> (Ticket, Slip) {
     let state = Arc::new(Mutex::new(State::Queued(None)));
     (Ticket(Arc::clone(&state)), Slip(state))
 }
@@ -86,12 +86,12 @@ impl Drop for Ticket {
 
 impl Slip {
     /// Whether somebody still waits. A message that nobody waits for is neither sent nor sent again.
-    pub fn is_wanted(&self) -> bool {
+    pub(super) fn is_wanted(&self) -> bool {
         !matches!(*lock(&self.0), State::Withdrawn)
     }
 
     /// Notes that the message is about to be written to the connection; `false` when nobody waits any more.
-    pub fn mark_sent(&self) -> bool {
+    pub(super) fn mark_sent(&self) -> bool {
         let mut state = lock(&self.0);
         match &mut *state {
             State::Queued(waker) => {
@@ -105,7 +105,7 @@ impl Slip {
     }
 
     /// Tells the waiting half what became of the message.
-    pub fn settle(self, outcome: Outcome) {
+    pub(super) fn settle(self, outcome: Outcome) {
         let waker = match &mut *lock(&self.0) {
             state @ (State::Queued(_) | State::Sent(_)) => {
                 match std::mem::replace(state, State::Settled(Some(outcome))) {

@@ -1,0 +1,227 @@
+//! What a session does after a connection has ended: a pure decision over how it ended and what came before.
+
+use std::time::Duration;
+
+use super::status::State;
+use crate::mqtt::reason::Reason;
+
+/// A connection that held this long was a good one: the next trouble starts from the shortest delay again.
+const STABLE: Duration = Duration::from_secs(60);
+
+/// Shortest and longest delay after a lost or impossible connection.
+const LOST: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
+/// After a refusal of the credentials. An uplink may ask for an earlier attempt.
+const REFUSED: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(60));
+/// After a takeover: the other client is left alone for a while.
+const TAKEN_OVER: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(300));
+
+/// How an attempt to connect, or a connection, ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// No connection came about, or it broke.
+    Lost {
+        /// In words.
+        what: String,
+        /// What to do about it.
+        hint: &'static str,
+        /// Whether the broker closed a working connection without saying why.
+        silently: bool,
+    },
+    /// CONNACK with a refusal.
+    Refused {
+        /// The reason code.
+        reason: Reason,
+        /// The broker's words.
+        text: Option<Box<str>>,
+    },
+    /// The broker said goodbye with a reason (MQTT 5).
+    Dismissed {
+        /// The reason code.
+        reason: Reason,
+        /// The broker's words.
+        text: Option<Box<str>>,
+    },
+    /// The device itself cannot connect.
+    Unusable(Box<str>),
+    /// The token was about to expire; the old connection is drained and closed.
+    Renewal,
+    /// The program ends.
+    Shutdown,
+}
+
+/// What comes next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Next {
+    /// The state until the next attempt.
+    pub(super) state: State,
+    /// How long to wait, before jitter.
+    pub(super) delay: Duration,
+    /// What to do about it.
+    pub(super) hint: &'static str,
+}
+
+/// How many times in a row it went wrong.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Backoff {
+    failures: u32,
+}
+
+impl Backoff {
+    /// Decides what follows an end that is neither a renewal nor the shutdown. `held` is how long the connection was up.
+    pub(super) fn after(&mut self, ended: &Ended, held: Duration) -> Next {
+        if held >= STABLE {
+            self.failures = 0;
+        }
+        let failures = self.failures;
+        self.failures = failures.saturating_add(1);
+        let next = |state, (shortest, longest): (Duration, Duration), hint| Next {
+            state,
+            delay: shortest.saturating_mul(1 << failures.min(16)).min(longest),
+            hint,
+        };
+        match ended {
+            Ended::Refused { reason, .. } if is_final(*reason) => {
+                next(State::Refused, REFUSED, refusal_hint(*reason))
+            }
+            Ended::Unusable(_) => next(
+                State::Refused,
+                REFUSED,
+                "correct the device's configuration",
+            ),
+            Ended::Dismissed {
+                reason: Reason::SESSION_TAKEN_OVER,
+                ..
+            } => next(State::TakenOver, TAKEN_OVER, TAKEOVER_HINT),
+            Ended::Lost { silently: true, .. } if failures >= 3 => {
+                next(State::BackingOff, LOST, SILENT_HINT)
+            }
+            Ended::Lost { hint, .. } => next(State::BackingOff, LOST, hint),
+            Ended::Refused { reason, .. } | Ended::Dismissed { reason, .. } => {
+                next(State::BackingOff, LOST, refusal_hint(*reason))
+            }
+            Ended::Renewal | Ended::Shutdown => Next {
+                state: State::Connecting,
+                delay: Duration::ZERO,
+                hint: "",
+            },
+        }
+    }
+}
+
+/// Spreads a delay over its upper half, so that many sessions do not come back in the same moment.
+pub(super) fn jitter(delay: Duration, random: f64) -> Duration {
+    delay.mul_f64(0.5 + random / 2.0)
+}
+
+/// When to renew a token: between 75 and 90 % of its lifetime, spread so that many sessions do not renew at once.
+pub(super) fn renewal(lifetime: Duration, random: f64) -> Duration {
+    lifetime.mul_f64(0.75 + 0.15 * random)
+}
+
+/// Whether the same credentials will most likely be refused again.
+pub(super) fn is_final(reason: Reason) -> bool {
+    matches!(reason.0, 0x81 | 0x82 | 0x84..=0x87 | 0x8A | 0x8C)
+}
+
+const TAKEOVER_HINT: &str = "another program is connected with the same MQTT client id; stop it, or give one of the two another id";
+const SILENT_HINT: &str = "the broker closes the connection again and again without a reason: \
+     often another program with the same MQTT client id, an expired token, or a topic that is not allowed";
+
+fn refusal_hint(reason: Reason) -> &'static str {
+    match reason {
+        Reason::UNSUPPORTED_PROTOCOL_VERSION => {
+            "set the connector's mqtt_version to the one that the broker speaks"
+        }
+        Reason::CLIENT_ID_NOT_VALID => {
+            "the broker does not know the MQTT client id; check the device's id on the platform"
+        }
+        Reason::BAD_USER_NAME_OR_PASSWORD => {
+            "check the secret, or that the platform has this device's public key; a token also needs the right clock"
+        }
+        Reason::NOT_AUTHORIZED => {
+            "check that the platform has this device with this key or secret, and this machine's clock"
+        }
+        Reason::BANNED => "the broker has shut this client out; ask its operator",
+        Reason::MAXIMUM_CONNECT_TIME => {
+            "the token expired on the connection; check this machine's clock"
+        }
+        _ => "the bridge tries again by itself",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lost() -> Ended {
+        Ended::Lost {
+            what: "gone".to_owned(),
+            hint: "wait",
+            silently: false,
+        }
+    }
+
+    #[test]
+    fn delays_double_up_to_a_limit_and_start_again_after_a_stable_connection() {
+        let mut backoff = Backoff::default();
+        let delays: Vec<_> = (0..9)
+            .map(|_| backoff.after(&lost(), Duration::ZERO).delay.as_millis())
+            .collect();
+        assert_eq!(
+            delays,
+            [500, 1000, 2000, 4000, 8000, 16_000, 30_000, 30_000, 30_000]
+        );
+        assert_eq!(backoff.after(&lost(), STABLE).delay.as_millis(), 500);
+    }
+
+    #[test]
+    fn a_takeover_is_recognised_and_left_alone() {
+        let ended = Ended::Dismissed {
+            reason: Reason::SESSION_TAKEN_OVER,
+            text: None,
+        };
+        let next = Backoff::default().after(&ended, Duration::from_secs(3600));
+        assert_eq!((next.state, next.delay.as_secs()), (State::TakenOver, 10));
+    }
+
+    #[test]
+    fn connections_closed_in_silence_are_suspected_after_a_while() {
+        let ended = Ended::Lost {
+            what: String::new(),
+            hint: "wait",
+            silently: true,
+        };
+        let mut backoff = Backoff::default();
+        let hints: Vec<_> = (0..4)
+            .map(|_| backoff.after(&ended, Duration::from_secs(1)).hint)
+            .collect();
+        assert_eq!(hints, ["wait", "wait", "wait", SILENT_HINT]);
+    }
+
+    #[test]
+    fn refused_credentials_are_no_outage() {
+        let refused = |reason| {
+            Backoff::default()
+                .after(&Ended::Refused { reason, text: None }, Duration::ZERO)
+                .state
+        };
+        assert_eq!(refused(Reason::NOT_AUTHORIZED), State::Refused);
+        assert_eq!(refused(Reason::SERVER_UNAVAILABLE), State::BackingOff);
+    }
+
+    #[test]
+    fn jitter_stays_within_its_bounds() {
+        let delay = Duration::from_secs(10);
+        assert_eq!(
+            (jitter(delay, 0.0).as_secs(), jitter(delay, 1.0).as_secs()),
+            (5, 10)
+        );
+        assert_eq!(
+            (
+                renewal(delay, 0.0).as_millis(),
+                renewal(delay, 1.0).as_millis()
+            ),
+            (7500, 9000)
+        );
+    }
+}

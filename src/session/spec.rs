@@ -1,0 +1,151 @@
+//! What a session is made from.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime};
+
+use tokio_util::sync::CancellationToken;
+
+use super::budget::Budget;
+use super::gate::ConnectGate;
+use super::routes::Routes;
+use crate::broker::MqttVersion;
+use crate::device::ConnectorName;
+use crate::identity::{IssueError, SigningKey, TokenSpec, issue};
+use crate::message::Downlink;
+use crate::mqtt::transport::Endpoint;
+use crate::profile::ContentTypeRule;
+use crate::secret::Secret;
+
+/// Where a session hands the downlinks it receives, before it acknowledges them to the broker.
+pub trait DownlinkSink: Send + Sync {
+    /// Takes one downlink.
+    fn accept(&self, downlink: Downlink);
+}
+
+/// One session.
+#[derive(Debug)]
+pub struct SessionSpec {
+    /// The connector it belongs to, for logs.
+    pub connector: ConnectorName,
+    /// Where to connect.
+    pub endpoint: Endpoint,
+    /// As whom.
+    pub client_id: Arc<str>,
+    /// MQTT user name.
+    pub username: Option<String>,
+    /// MQTT password.
+    pub password: Password,
+    /// Keep-alive, in seconds.
+    pub keep_alive: u16,
+    /// How long the broker keeps the session while it is away, in seconds; 0 is a clean start.
+    pub session_expiry: u32,
+    /// Which protocol version to speak.
+    pub version: Arc<VersionChoice>,
+    /// Subscriptions, and whose they are.
+    pub routes: Routes,
+    /// What may be sent where the connection is MQTT 3.1.1.
+    pub content_types_v3: Vec<ContentTypeRule>,
+    /// Largest packet that is read, in bytes.
+    pub max_incoming: usize,
+    /// Uplinks that may wait to be sent.
+    pub queue: usize,
+    /// Uplinks that may be sent and unconfirmed.
+    pub window: usize,
+    /// Whether it connects at once, or when it is first needed.
+    pub eager: bool,
+}
+
+/// What all sessions share.
+#[derive(Clone)]
+pub struct Shared {
+    /// How fast they may connect.
+    pub gate: Arc<ConnectGate>,
+    /// How much they may hold.
+    pub budget: Arc<Budget>,
+    /// Where downlinks go.
+    pub downlinks: Arc<dyn DownlinkSink>,
+    /// When they end.
+    pub shutdown: CancellationToken,
+}
+
+/// The MQTT password.
+#[derive(Debug)]
+pub enum Password {
+    /// None is sent.
+    None,
+    /// Always the same.
+    Secret(Secret),
+    /// A fresh token for every CONNECT.
+    Token {
+        /// What it is signed with.
+        key: Arc<SigningKey>,
+        /// What it says.
+        spec: TokenSpec,
+    },
+}
+
+/// A password for one CONNECT.
+pub(super) struct FreshPassword {
+    pub(super) password: Option<Secret>,
+    pub(super) expires_at: Option<SystemTime>,
+    pub(super) lifetime: Option<Duration>,
+}
+
+impl Password {
+    /// The password for a CONNECT that is sent now.
+    pub(super) fn fresh(&self, now: SystemTime) -> Result<FreshPassword, IssueError> {
+        match self {
+            Self::None => Ok(FreshPassword {
+                password: None,
+                expires_at: None,
+                lifetime: None,
+            }),
+            Self::Secret(secret) => Ok(FreshPassword {
+                password: Some(secret.clone()),
+                expires_at: None,
+                lifetime: None,
+            }),
+            Self::Token { key, spec } => issue(key, spec, now).map(|token| FreshPassword {
+                password: Some(token.jwt),
+                expires_at: Some(token.expires_at),
+                lifetime: Some(spec.lifetime),
+            }),
+        }
+    }
+}
+
+/// The protocol version of a connector: the one written down, or MQTT 5 until the broker refuses it.
+#[derive(Debug)]
+pub struct VersionChoice {
+    pinned: Option<MqttVersion>,
+    v5_refused: AtomicBool,
+}
+
+impl VersionChoice {
+    /// A choice for all sessions of a connector.
+    pub fn new(pinned: Option<MqttVersion>) -> Arc<Self> {
+        Arc::new(Self {
+            pinned,
+            v5_refused: AtomicBool::new(false),
+        })
+    }
+
+    /// What to speak now.
+    pub(super) fn current(&self) -> MqttVersion {
+        match self.pinned {
+            Some(pinned) => pinned,
+            None if self.v5_refused.load(Ordering::Relaxed) => MqttVersion::V311,
+            None => MqttVersion::V5,
+        }
+    }
+
+    /// Notes that the broker does not speak `refused`; `true` when there is another version to try.
+    pub(super) fn refused(&self, refused: MqttVersion) -> bool {
+        let fallback = self.pinned.is_none() && refused == MqttVersion::V5;
+        if fallback {
+            self.v5_refused.store(true, Ordering::Relaxed);
+        }
+        fallback
+    }
+}

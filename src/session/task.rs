@@ -1,0 +1,309 @@
+//! The task of one session: connect, live, wait, again. What to do next is decided in `backoff`.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use tokio::sync::mpsc;
+use tracing::{debug, info, warn};
+
+use super::backoff::{Backoff, Ended, is_final, jitter};
+use super::handle::{Command, Entry, SessionHandle};
+use super::ledger::{InFlight, Ledger};
+use super::live;
+use super::outcome::{NotSent, Outcome};
+use super::spec::{SessionSpec, Shared};
+use super::status::{State, Status};
+use crate::mqtt::codec::Codec;
+use crate::mqtt::connection::{Connection, ConnectionError};
+use crate::mqtt::packet::{ConnAck, Connect};
+use crate::mqtt::reason::Reason;
+use crate::mqtt::transport;
+
+/// While the broker refuses the credentials, an uplink may ask for a new attempt this long after the last.
+const RETRY_ON_DEMAND: Duration = Duration::from_secs(3);
+
+/// A session that is not running yet.
+#[derive(Debug)]
+pub struct Session {
+    pub(super) spec: SessionSpec,
+    pub(super) status: Arc<Status>,
+    pub(super) commands: mpsc::Receiver<Command>,
+    /// Sent on an earlier connection and not settled: first on the next one.
+    pub(super) repeat: VecDeque<InFlight>,
+    /// Taken out of the queue while there was no connection: second.
+    pub(super) held: VecDeque<Entry>,
+    pub(super) ledger: Ledger,
+    backoff: Backoff,
+}
+
+impl Session {
+    /// A session, and the handle that the rest of the program reaches it by.
+    pub fn new(spec: SessionSpec, shared: &Shared) -> (Self, SessionHandle) {
+        let (handle, commands) = SessionHandle::new(
+            spec.queue,
+            Arc::clone(&shared.budget),
+            Arc::clone(&spec.client_id),
+        );
+        let session = Self {
+            spec,
+            status: Arc::clone(handle.status()),
+            commands,
+            repeat: VecDeque::new(),
+            held: VecDeque::new(),
+            ledger: Ledger::new(),
+            backoff: Backoff::default(),
+        };
+        (session, handle)
+    }
+
+    /// Runs until the shutdown.
+    pub async fn run(mut self, shared: Shared) {
+        if self.spec.eager || self.first_need(&shared).await {
+            while let Some(wait) = self.once(&shared).await {
+                if !self.wait(wait, &shared).await {
+                    break;
+                }
+            }
+        }
+        self.end();
+    }
+
+    /// Waits until somebody needs the session; `false` when the program ends first.
+    async fn first_need(&mut self, shared: &Shared) -> bool {
+        tokio::select! {
+            () = shared.shutdown.cancelled() => false,
+            command = self.commands.recv() => match command {
+                Some(Command::Publish(entry)) => {
+                    self.held.push_back(entry);
+                    true
+                }
+                Some(Command::Connect) => true,
+                None => false,
+            },
+        }
+    }
+
+    /// One connection from its beginning to its end; `None` when the program ends.
+    async fn once(&mut self, shared: &Shared) -> Option<Wait> {
+        self.status.enter(State::Connecting);
+        let began = Instant::now();
+        let (ended, held) = match self.connect(shared).await {
+            Ok(Established::Live(connection, ack, renew_after)) => {
+                let up = Instant::now();
+                let ended = live::run(self, connection, &ack, renew_after, shared).await;
+                self.repeat = self.ledger.take_for_repeat();
+                (ended, up.elapsed())
+            }
+            Ok(Established::OtherVersion) => return Some(Wait::none(began)),
+            Err(ended) => (ended, Duration::ZERO),
+        };
+        self.explain(&ended, held, began)
+    }
+
+    async fn connect(&mut self, shared: &Shared) -> Result<Established, Ended> {
+        let permit = tokio::select! {
+            () = shared.shutdown.cancelled() => return Err(Ended::Shutdown),
+            permit = shared.gate.turn() => permit,
+        };
+        let version = self.spec.version.current();
+        let stream = tokio::select! {
+            () = shared.shutdown.cancelled() => return Err(Ended::Shutdown),
+            stream = transport::open(&self.spec.endpoint) => stream,
+        };
+        let stream = stream.map_err(|error| Ended::Lost {
+            what: error.to_string(),
+            hint: error.hint(),
+            silently: false,
+        })?;
+        // The token is made as late as possible, so that a slow connect does not use up its lifetime.
+        let fresh = self
+            .spec
+            .password
+            .fresh(SystemTime::now())
+            .map_err(|e| Ended::Unusable(e.to_string().into()))?;
+        let connect = Connect {
+            client_id: self.spec.client_id.to_string(),
+            username: self.spec.username.clone(),
+            password: fresh.password,
+            clean_start: self.spec.session_expiry == 0,
+            session_expiry: self.spec.session_expiry,
+            keep_alive: self.spec.keep_alive,
+            receive_maximum: RECEIVE_MAXIMUM,
+            max_packet_size: u32::try_from(self.spec.max_incoming).unwrap_or(u32::MAX),
+        };
+        let codec = Codec {
+            version,
+            max_incoming: self.spec.max_incoming,
+        };
+        let (connection, ack) = Connection::establish(stream, codec, connect)
+            .await
+            .map_err(before_connack)?;
+        drop(permit);
+        if ack.reason == Reason::UNSUPPORTED_PROTOCOL_VERSION && self.spec.version.refused(version)
+        {
+            warn!(
+                connector = %self.spec.connector, client_id = %self.spec.client_id,
+                "the broker does not speak MQTT 5: using 3.1.1; write mqtt_version = \"3.1.1\" to make that permanent"
+            );
+            return Ok(Established::OtherVersion);
+        }
+        if ack.reason.is_error() {
+            return Err(Ended::Refused {
+                reason: ack.reason,
+                text: ack.text.map(Into::into),
+            });
+        }
+        self.status.connected(version, fresh.expires_at);
+        info!(
+            connector = %self.spec.connector, client_id = %self.spec.client_id, mqtt = %version,
+            session_present = ack.session_present, "connected"
+        );
+        Ok(Established::Live(connection, ack, fresh.lifetime))
+    }
+
+    /// Says what happened, and what comes next; `None` when the program ends.
+    fn explain(&mut self, ended: &Ended, held: Duration, began: Instant) -> Option<Wait> {
+        match ended {
+            Ended::Shutdown => return None,
+            Ended::Renewal => {
+                // A connection that lived until its renewal was a good one.
+                self.backoff = Backoff::default();
+                debug!(connector = %self.spec.connector, client_id = %self.spec.client_id, "renewing the token");
+                return Some(Wait::none(began));
+            }
+            _ => {}
+        }
+        let next = self.backoff.after(ended, held);
+        let what = in_words(ended);
+        let delay = jitter(next.delay, rand::random());
+        warn!(
+            connector = %self.spec.connector, client_id = %self.spec.client_id, state = next.state.name(),
+            retry_in = ?delay, hint = next.hint, "{what}"
+        );
+        self.status.trouble(next.state, what, next.hint);
+        let refuse = match ended {
+            Ended::Refused { reason, text } if is_final(*reason) => {
+                Some(NotSent::ConnectionRefused {
+                    reason: *reason,
+                    text: text.clone(),
+                })
+            }
+            Ended::Unusable(what) => Some(NotSent::Unusable(what.clone())),
+            _ => None,
+        };
+        Some(Wait {
+            until: Instant::now() + delay,
+            began,
+            refuse,
+        })
+    }
+
+    /// Waits for the next attempt; `false` when the program ends.
+    async fn wait(&mut self, wait: Wait, shared: &Shared) -> bool {
+        if let Some(why) = &wait.refuse {
+            for entry in self.held.drain(..) {
+                entry.slip.settle(Outcome::NotSent(why.clone()));
+            }
+        }
+        let sleep = tokio::time::sleep_until(wait.until.into());
+        tokio::pin!(sleep);
+        loop {
+            // Messages that nobody waits for any more must not fill the queue while there is no connection.
+            self.held.retain(|entry| entry.slip.is_wanted());
+            let room = self.held.len() < self.spec.queue;
+            tokio::select! {
+                () = shared.shutdown.cancelled() => return false,
+                () = &mut sleep => return true,
+                command = self.commands.recv(), if room => match (command, &wait.refuse) {
+                    (None, _) => return false,
+                    (Some(Command::Connect), _) => {}
+                    (Some(Command::Publish(entry)), None) => self.held.push_back(entry),
+                    (Some(Command::Publish(entry)), Some(why)) => {
+                        if wait.began.elapsed() >= RETRY_ON_DEMAND {
+                            self.held.push_back(entry);
+                            return true;
+                        }
+                        entry.slip.settle(Outcome::NotSent(why.clone()));
+                    }
+                },
+            }
+        }
+    }
+
+    fn end(mut self) {
+        self.commands.close();
+        while let Ok(command) = self.commands.try_recv() {
+            if let Command::Publish(entry) = command {
+                self.held.push_back(entry);
+            }
+        }
+        for entry in self.held.drain(..) {
+            entry.slip.settle(Outcome::NotSent(NotSent::Closing));
+        }
+        for sent in self.repeat.drain(..) {
+            sent.entry.slip.settle(Outcome::Unconfirmed);
+        }
+        self.status.enter(State::Closed);
+        debug!(connector = %self.spec.connector, client_id = %self.spec.client_id, "session ended");
+    }
+}
+
+/// Unacknowledged downlinks that a broker may have sent us (MQTT 5 §3.1.2.11.3).
+const RECEIVE_MAXIMUM: u16 = 100;
+
+enum Established {
+    Live(Connection, Box<ConnAck>, Option<Duration>),
+    OtherVersion,
+}
+
+/// The time until the next attempt.
+struct Wait {
+    until: Instant,
+    /// When the last attempt began.
+    began: Instant,
+    /// What uplinks are told meanwhile; without it they wait for the next connection.
+    refuse: Option<NotSent>,
+}
+
+impl Wait {
+    fn none(began: Instant) -> Self {
+        Self {
+            until: Instant::now(),
+            began,
+            refuse: None,
+        }
+    }
+}
+
+fn before_connack(error: ConnectionError) -> Ended {
+    let hint = match error {
+        ConnectionError::Closed => {
+            "the broker closed the connection instead of answering CONNECT: is the port one for MQTT, plain or TLS as \
+             the url says? A broker that only speaks 3.1.1 may need mqtt_version = \"3.1.1\""
+        }
+        ConnectionError::Codec(_) | ConnectionError::NotConnAck => {
+            "check that the port is one for MQTT"
+        }
+        ConnectionError::Io(_) | ConnectionError::NoConnAck => "check that the broker is up",
+    };
+    Ended::Lost {
+        what: format!("{error}, before it had answered CONNECT"),
+        hint,
+        silently: false,
+    }
+}
+
+fn in_words(ended: &Ended) -> String {
+    let with = |what: &str, reason: &Reason, text: &Option<Box<str>>| match text {
+        Some(text) => format!("{what}: {reason} ({text})"),
+        None => format!("{what}: {reason}"),
+    };
+    match ended {
+        Ended::Lost { what, .. } => what.clone(),
+        Ended::Refused { reason, text } => with("the broker refuses the connection", reason, text),
+        Ended::Dismissed { reason, text } => with("the broker ended the connection", reason, text),
+        Ended::Unusable(what) => what.to_string(),
+        Ended::Renewal | Ended::Shutdown => String::new(),
+    }
+}
