@@ -178,9 +178,11 @@ impl Message {
 }
 
 impl Published {
-    /// Panics unless the broker acknowledged the message with success.
+    /// Panics unless the broker acknowledged the message with success; below 0x80 all reasons are one, such as 0x10
+    /// "no matching subscribers" (MQTT 5 § 3.4.2.1).
     pub fn accepted(&self) {
-        assert_eq!(self.puback, Some(0), "{}", self.output);
+        let accepted = self.puback.is_some_and(|reason| reason < 0x80);
+        assert!(accepted, "{}", self.output);
     }
 }
 
