@@ -46,13 +46,18 @@ impl Program {
         &self.stderr
     }
 
+    /// Sends it a signal, named without `SIG`.
+    pub fn signal(&self, signal: &str) {
+        // The shell's own `kill`: the safe standard library only knows SIGKILL.
+        let kill = format!("kill -{signal} {}", self.child.id());
+        let status = Command::new("sh").args(["-c", &kill]).status().unwrap();
+        assert!(status.success(), "{kill}: {status}");
+    }
+
     /// Asks it to end (SIGTERM) and returns how it did, after everything it still had to say.
     pub async fn terminate(&mut self) -> ExitStatus {
         if self.is_running() {
-            // The shell's own `kill`: the safe standard library only knows SIGKILL.
-            let kill = format!("kill -TERM {}", self.child.id());
-            let status = Command::new("sh").args(["-c", &kill]).status().unwrap();
-            assert!(status.success(), "{kill}: {status}");
+            self.signal("TERM");
         }
         self.exit().await
     }

@@ -75,7 +75,8 @@ impl Builder {
         self.config(&format!("max_inflight_messages {messages}"))
     }
 
-    /// Sessions, queues and retained messages survive [`Mosquitto::kill9`]: every change is written at once.
+    /// Sessions, queues and retained messages survive [`Mosquitto::stop`], and [`Mosquitto::kill9`] as they were at the last
+    /// [`Mosquitto::save`].
     pub fn persistent(mut self) -> Self {
         self.persistent = true;
         self
@@ -111,7 +112,7 @@ impl Builder {
             plain,
             tls: tls.zip(self.tls.map(|(ca_file, _)| ca_file)),
             websockets,
-            _dir: dir,
+            dir,
         }
     }
 
@@ -130,7 +131,7 @@ impl Builder {
         if self.persistent {
             let folder = dir.display();
             writeln!(config, "persistence true\npersistence_location {folder}/").unwrap();
-            config += "autosave_on_changes true\nautosave_interval 1\n";
+            config += "autosave_interval 0\n";
         }
         for line in &self.lines {
             writeln!(config, "{line}").unwrap();

@@ -4,13 +4,17 @@ mod builder;
 #[cfg(test)]
 mod tests;
 
+use std::fs;
 use std::net::SocketAddr;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use tempfile::TempDir;
 
+use super::DEADLINE;
 use super::access::{Access, INSTALL_MOSQUITTO};
+use super::eventually::eventually;
 use super::lines::Lines;
 use super::port::Port;
 use super::program::Program;
@@ -25,7 +29,7 @@ pub struct Mosquitto {
     tls: Option<(Port, PathBuf)>,
     websockets: Option<Port>,
     // Last, so that the broker has ended before its folder goes.
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 impl Mosquitto {
@@ -69,6 +73,18 @@ impl Mosquitto {
     /// What it logged since it was last started, such as `New client connected from 127.0.0.1:… as sensor-1 (p5, …`.
     pub fn log(&self) -> &Lines {
         self.program.stderr()
+    }
+
+    /// Makes a [persistent](Builder::persistent) broker write its state to disk now. It does so at no other time before its
+    /// end, and never before it acknowledges a message.
+    pub async fn save(&self) {
+        // It writes a new file and puts it in the old one's place.
+        let file = self.dir.path().join("mosquitto.db");
+        let inode = || fs::metadata(&file).ok().map(|file| file.ino());
+        let before = inode();
+        self.program.signal("USR1");
+        let saved = || std::future::ready(inode() != before);
+        eventually("a saved broker", DEADLINE, saved).await;
     }
 
     /// Ends it the hard way; clients are refused until [`restart`](Self::restart).

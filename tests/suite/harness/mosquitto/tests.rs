@@ -113,6 +113,7 @@ async fn a_killed_broker_comes_back_on_its_port_with_its_sessions() {
     broker.access().publish(&message).await.accepted();
     observer.wait_count(1).await;
 
+    broker.save().await;
     broker.kill9();
     let refused = broker.access().publish(&message).await;
     assert!(refused.output.contains("refused"), "{refused:?}");
