@@ -1,1 +1,5 @@
-fn main() {}
+//! The one integration binary: Causeway as its users run it, against real brokers and real clients.
+
+#![allow(clippy::unwrap_used, reason = "this is how a test fails")]
+
+pub mod harness;

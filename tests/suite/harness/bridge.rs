@@ -1,0 +1,1 @@
+//! The bridge under test, run inside the test's own process.

@@ -1,0 +1,38 @@
+//! The Python that runs other people's MQTT scripts, with the libraries that the platforms' documentation uses.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use super::program::or_install;
+
+/// Where `tests/run` makes the environment.
+const PYTHON: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/python/bin/python");
+
+/// Runs a script (Python source) with `args` in `folder` and returns what became of it.
+pub async fn python(script: &str, args: &[&str], folder: &Path) -> Output {
+    let mut command = Command::new(PYTHON);
+    command.arg("-c").arg(script).args(args).current_dir(folder);
+    tokio::task::spawn_blocking(move || {
+        or_install(
+            command.output(),
+            PYTHON,
+            "tests/run --prepare (or run the tests by tests/run)",
+        )
+    })
+    .await
+    .unwrap()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_documented_libraries_are_there() {
+        let script = "import sys, jwt, paho.mqtt.publish, Crypto.PublicKey.RSA; \
+            jwt.algorithms.get_default_algorithms()['ES256']; print(sys.argv[1:])";
+        let output = python(script, &["one", "two words"], Path::new("/")).await;
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(said.trim(), "['one', 'two words']", "{output:?}");
+    }
+}
