@@ -1,0 +1,146 @@
+//! The composition root: a configuration becomes listeners, sessions and roads; they run, and are drained in order.
+
+mod plan;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{info, warn};
+
+pub use plan::{Plan, PlanError, plan, token_spec};
+
+use crate::config::Config;
+use crate::downlink::{Hub, HubLimits};
+use crate::http::{self, Api, HttpLimits};
+use crate::message::Downlink;
+use crate::registry::Registry;
+use crate::session::{Budget, ConnectGate, DownlinkSink, Session, Shared};
+use crate::uplink::Uplinks;
+
+/// How long requests that are under way may take after the shutdown began: the default wait and a little more.
+const HTTP_DRAIN: Duration = Duration::from_secs(8);
+/// How long sessions may then take to settle what is in flight and to disconnect.
+const SESSION_DRAIN: Duration = Duration::from_secs(8);
+
+/// A bridge that is bound to its addresses but does not run yet.
+pub struct Bridge {
+    main: TcpListener,
+    management: TcpListener,
+    api: Api,
+    sessions: Vec<Session>,
+    shared: Shared,
+}
+
+/// Why a bridge cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration cannot be run.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Plan(Vec<PlanError>),
+    /// A listener's address cannot be bound.
+    #[error("{key} = \"{address}\" cannot be bound: {error}")]
+    Bind {
+        /// The setting.
+        key: &'static str,
+        /// Its value.
+        address: SocketAddr,
+        /// What the system said.
+        error: io::Error,
+    },
+}
+
+impl Bridge {
+    /// Builds everything and binds the listeners. Whatever is wrong is found here, before anything runs.
+    pub async fn bind(config: &Config) -> Result<Self, StartError> {
+        let hub = Hub::new(HubLimits { events: config.downlinks.history, bytes: config.downlinks.history_bytes });
+        let hub = Arc::new(hub);
+        let shared = shared(config, Arc::new(IntoHub(Arc::clone(&hub))));
+        let Plan { sessions, devices } = plan(config, &shared).map_err(StartError::Plan)?;
+        let registry = Arc::new(Registry::new(devices));
+        let api = Api {
+            uplinks: Uplinks::new(Arc::clone(&registry)),
+            registry,
+            hub,
+            limits: HttpLimits {
+                max_body: config.http.max_body,
+                wait: config.http.wait,
+                max_wait: config.http.max_wait,
+            },
+            shutdown: CancellationToken::new(),
+        };
+        Ok(Self {
+            main: listen("http.listen", config.http.listen).await?,
+            management: listen("management.listen", config.management.listen).await?,
+            api,
+            sessions,
+            shared,
+        })
+    }
+
+    /// The main listener's address, with its real port.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.main.local_addr()
+    }
+
+    /// The management listener's address, with its real port.
+    pub fn management_address(&self) -> io::Result<SocketAddr> {
+        self.management.local_addr()
+    }
+
+    /// Runs until `shutdown`, then drains: no new requests, streams end, requests under way are answered, sessions
+    /// settle what is in flight and disconnect.
+    pub async fn run(self, shutdown: CancellationToken) -> io::Result<()> {
+        let Self { main, management, api, sessions, shared } = self;
+        let (tasks, http_end) = (TaskTracker::new(), api.shutdown.clone());
+        for session in sessions {
+            tasks.spawn(session.run(shared.clone()));
+        }
+        tasks.close();
+        // Health is answered until the very end, so that the drain can be watched.
+        let management_end = CancellationToken::new();
+        let health = http::management(Arc::clone(&api.registry), http_end.clone());
+        let health = tokio::spawn(http::serve(management, health, management_end.clone()));
+        let serving = tokio::spawn(http::serve(main, http::router(api), http_end.clone()));
+
+        shutdown.cancelled().await;
+        info!("shutting down: answering what is under way");
+        http_end.cancel();
+        if tokio::time::timeout(HTTP_DRAIN, serving).await.is_err() {
+            warn!("some requests were still under way after {HTTP_DRAIN:?}");
+        }
+        shared.shutdown.cancel();
+        if tokio::time::timeout(SESSION_DRAIN, tasks.wait()).await.is_err() {
+            warn!("some sessions were still open after {SESSION_DRAIN:?}");
+        }
+        management_end.cancel();
+        let _ = health.await;
+        Ok(())
+    }
+}
+
+/// What all sessions share, for a configuration that is to run or only to be checked.
+pub fn shared(config: &Config, downlinks: Arc<dyn DownlinkSink>) -> Shared {
+    Shared {
+        gate: Arc::new(ConnectGate::new(config.limits.connects_per_second, config.limits.concurrent_connects)),
+        budget: Budget::new(config.limits.queued_bytes),
+        downlinks,
+        shutdown: CancellationToken::new(),
+    }
+}
+
+struct IntoHub(Arc<Hub>);
+
+impl DownlinkSink for IntoHub {
+    fn accept(&self, downlink: Downlink) {
+        self.0.accept(downlink);
+    }
+}
+
+async fn listen(key: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).await.map_err(|error| StartError::Bind { key, address, error })
+}

@@ -1,0 +1,266 @@
+//! From a configuration to sessions and devices: keys parsed, TLS set up, templates rendered. Nothing is opened yet.
+
+use std::sync::Arc;
+
+use rustls::ClientConfig;
+
+use crate::broker::Scheme;
+use crate::config::{Config, ConnectWhen, Connector, Device};
+use crate::device::{ConnectorName, DeviceId};
+use crate::identity::{self, KeyError, KidError, KidMode, SigningKey, TokenSpec};
+use crate::mqtt::tls::{self, Roots, TlsError};
+use crate::mqtt::transport::Endpoint;
+use crate::profile::{BindError, Binding, KidTemplate, PasswordSource, ScopeValues, SessionScope, Token};
+use crate::registry;
+use crate::session::{Password, Routes, Session, SessionSpec, Shared, VersionChoice};
+
+/// Why a configuration that is valid in itself cannot be run.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    /// A device's key cannot be used.
+    #[error("devices.{device:?}: {error}")]
+    Key {
+        /// The device.
+        device: DeviceId,
+        /// What is wrong with its key.
+        error: KeyError,
+    },
+    /// A device's key id cannot be made.
+    #[error("devices.{device:?}: {error}")]
+    Kid {
+        /// The device.
+        device: DeviceId,
+        /// What is missing.
+        error: KidError,
+    },
+    /// A connector's TLS cannot be set up.
+    #[error("connectors.{connector}: {error}")]
+    Tls {
+        /// The connector.
+        connector: ConnectorName,
+        /// What is wrong.
+        error: TlsError,
+    },
+    /// A profile and its values do not fit together.
+    #[error("{owner}: {error}")]
+    Bind {
+        /// The connector or device.
+        owner: String,
+        /// What is wrong.
+        error: BindError,
+    },
+    /// A token profile's device without a key, or the other way round.
+    #[error("devices.{0:?}: the profile's password is a token, so private_key_file is needed")]
+    NoKey(DeviceId),
+}
+
+/// Everything that a configuration describes, ready to run.
+#[derive(Debug)]
+pub struct Plan {
+    /// Sessions that do not run yet.
+    pub sessions: Vec<Session>,
+    /// The devices that use them.
+    pub devices: Vec<registry::Device>,
+}
+
+/// Builds the sessions and devices of a configuration. All that is wrong is found, not only the first.
+pub fn plan(config: &Config, shared: &Shared) -> Result<Plan, Vec<PlanError>> {
+    let mut plan = Plan { sessions: Vec::new(), devices: Vec::new() };
+    let mut errors = Vec::new();
+    for connector in config.connectors.values() {
+        let devices: Vec<_> = config.devices.values().filter(|d| d.connector == connector.name).collect();
+        match Planner::new(config, connector, shared) {
+            Ok(planner) => planner.add(&devices, &mut plan, &mut errors),
+            Err(error) => errors.push(error),
+        }
+    }
+    if errors.is_empty() { Ok(plan) } else { Err(errors) }
+}
+
+/// The token that a device would connect with, for `causeway token` and the session alike.
+pub fn token_spec(connector: &Connector, device: &Device) -> Result<(SigningKey, TokenSpec), PlanError> {
+    let bind = |error| PlanError::Bind { owner: format!("devices.{:?}", device.id), error };
+    let file = device.private_key.as_ref().ok_or_else(|| PlanError::NoKey(device.id.clone()))?;
+    let token = connector.profile.token.as_ref().ok_or_else(|| PlanError::NoKey(device.id.clone()))?;
+    let key_error = |error| PlanError::Key { device: device.id.clone(), error };
+    let key = SigningKey::from_pem(&file.path, &file.bytes, device.passphrase.as_ref()).map_err(key_error)?;
+    let certificate = match &device.certificate {
+        Some(file) => identity::certificates(&file.path, &file.bytes).map_err(key_error)?.into_iter().next(),
+        None => None,
+    };
+    let text = Binding::new(&connector.profile, values(connector, Some(device)))
+        .and_then(|binding| binding.token())
+        .map_err(bind)?
+        .ok_or_else(|| PlanError::NoKey(device.id.clone()))?;
+    let kid = identity::kid(&kid_mode(token, text.literal_kid), &key, certificate.as_deref())
+        .map_err(|error| PlanError::Kid { device: device.id.clone(), error })?;
+    let claims = text.claims.into_iter().map(|(name, value)| (name, value.into())).collect();
+    Ok((key, TokenSpec { audience: text.audience, lifetime: token.lifetime, kid, claims }))
+}
+
+fn kid_mode(token: &Token, literal: Option<String>) -> KidMode {
+    match (&token.kid, literal) {
+        (KidTemplate::SpkiSha256, _) => KidMode::SpkiSha256,
+        (KidTemplate::CertSha1, _) => KidMode::CertSha1,
+        (KidTemplate::Literal(_), Some(literal)) => KidMode::Literal(literal),
+        (KidTemplate::None | KidTemplate::Literal(_), _) => KidMode::None,
+    }
+}
+
+fn values<'a>(connector: &'a Connector, device: Option<&'a Device>) -> ScopeValues<'a> {
+    static NONE: std::collections::BTreeMap<String, String> = std::collections::BTreeMap::new();
+    ScopeValues {
+        connector: &connector.name,
+        host: connector.url.host(),
+        device: device.map(|device| &device.id),
+        secret: device.and_then(|device| device.secret.as_ref()).or(connector.secret.as_ref()),
+        connector_variables: &connector.variables,
+        device_variables: device.map_or(&NONE, |device| &device.variables),
+    }
+}
+
+/// What all sessions of one connector have in common.
+struct Planner<'a> {
+    config: &'a Config,
+    connector: &'a Connector,
+    shared: &'a Shared,
+    endpoint: Endpoint,
+    version: Arc<VersionChoice>,
+    registered: Arc<registry::Connector>,
+}
+
+impl<'a> Planner<'a> {
+    fn new(config: &'a Config, connector: &'a Connector, shared: &'a Shared) -> Result<Self, PlanError> {
+        let endpoint = Endpoint { host: connector.url.host().into(), port: connector.url.port(), tls: tls_of(connector)? };
+        let registered = Arc::new(registry::Connector {
+            name: connector.name.clone(),
+            profile: connector.profile.clone(),
+            profile_name: connector.profile_name.clone(),
+            version: connector.mqtt_version,
+        });
+        let version = VersionChoice::new(connector.mqtt_version);
+        Ok(Self { config, connector, shared, endpoint, version, registered })
+    }
+
+    fn add(&self, devices: &[&Device], plan: &mut Plan, errors: &mut Vec<PlanError>) {
+        let outcome = match self.connector.profile.session {
+            SessionScope::Connector => self.add_shared(devices, plan),
+            SessionScope::Device => {
+                for device in devices {
+                    if let Err(error) = self.add_own(device, plan) {
+                        errors.push(error);
+                    }
+                }
+                Ok(())
+            }
+        };
+        errors.extend(outcome.err());
+    }
+
+    /// One session for a device of its own.
+    fn add_own(&self, device: &Device, plan: &mut Plan) -> Result<(), PlanError> {
+        let (binding, bind) = self.bind(Some(device));
+        let binding = binding.map_err(&bind)?;
+        let password = match self.connector.profile.connect.password {
+            PasswordSource::Jwt => {
+                let (key, spec) = token_spec(self.connector, device)?;
+                Password::Token { key: Arc::new(key), spec }
+            }
+            source => self.secret(source, Some(device)),
+        };
+        let mut routes = Routes::default();
+        routes.add(&device.id, binding.downlinks().map_err(&bind)?);
+        let spec = self.spec(&binding, password, routes).map_err(&bind)?;
+        let (session, handle) = Session::new(spec, self.shared);
+        plan.devices.push(registry::Device {
+            id: device.id.clone(),
+            connector: Arc::clone(&self.registered),
+            session: handle,
+            topic: binding.uplink_topic().map_err(&bind)?,
+        });
+        plan.sessions.push(session);
+        Ok(())
+    }
+
+    /// One session for all devices of the connector. A connector without devices has no session.
+    fn add_shared(&self, devices: &[&Device], plan: &mut Plan) -> Result<(), PlanError> {
+        if devices.is_empty() {
+            return Ok(());
+        }
+        let mut routes = Routes::default();
+        let mut topics = Vec::with_capacity(devices.len());
+        for device in devices {
+            let (binding, bind) = self.bind(Some(device));
+            let binding = binding.map_err(&bind)?;
+            routes.add(&device.id, binding.downlinks().map_err(&bind)?);
+            topics.push(binding.uplink_topic().map_err(&bind)?);
+        }
+        let (binding, bind) = self.bind(None);
+        let binding = binding.map_err(&bind)?;
+        let password = self.secret(self.connector.profile.connect.password, None);
+        let spec = self.spec(&binding, password, routes).map_err(&bind)?;
+        let (session, handle) = Session::new(spec, self.shared);
+        plan.sessions.push(session);
+        plan.devices.extend(devices.iter().zip(topics).map(|(device, topic)| registry::Device {
+            id: device.id.clone(),
+            connector: Arc::clone(&self.registered),
+            session: handle.clone(),
+            topic,
+        }));
+        Ok(())
+    }
+
+    fn bind<'b>(&'b self, device: Option<&'b Device>) -> (Result<Binding<'b>, BindError>, impl Fn(BindError) -> PlanError) {
+        let owner = match device {
+            Some(device) => format!("devices.{:?}", device.id),
+            None => format!("connectors.{}", self.connector.name),
+        };
+        let bind = move |error| PlanError::Bind { owner: owner.clone(), error };
+        (Binding::new(&self.connector.profile, values(self.connector, device)), bind)
+    }
+
+    fn secret(&self, source: PasswordSource, device: Option<&Device>) -> Password {
+        let secret = device.and_then(|device| device.secret.as_ref()).or(self.connector.secret.as_ref());
+        match (source, secret) {
+            (PasswordSource::Secret | PasswordSource::OptionalSecret, Some(secret)) => Password::Secret(secret.clone()),
+            _ => Password::None,
+        }
+    }
+
+    fn spec(&self, binding: &Binding<'_>, password: Password, routes: Routes) -> Result<SessionSpec, BindError> {
+        let profile = &self.connector.profile;
+        Ok(SessionSpec {
+            connector: self.connector.name.clone(),
+            endpoint: self.endpoint.clone(),
+            client_id: binding.client_id()?.into(),
+            username: binding.username()?,
+            password,
+            keep_alive: u16::try_from(profile.connect.keep_alive.as_secs()).unwrap_or(u16::MAX),
+            session_expiry: u32::try_from(profile.connect.session_expiry.as_secs()).unwrap_or(u32::MAX),
+            version: Arc::clone(&self.version),
+            routes,
+            content_types_v3: profile.uplink.content_types_v3.clone(),
+            max_incoming: MAX_INCOMING_BYTES,
+            queue: self.config.limits.queued_uplinks,
+            window: WINDOW,
+            eager: self.connector.connect == ConnectWhen::Eager,
+        })
+    }
+}
+
+/// Largest packet that is taken from a broker, in bytes: far above what platforms send to devices.
+const MAX_INCOMING_BYTES: usize = 4 * 1024 * 1024;
+
+/// Uplinks of one session that may be sent and unconfirmed: enough to fill a slow link, few enough to repeat quickly.
+const WINDOW: usize = 100;
+
+fn tls_of(connector: &Connector) -> Result<Option<Arc<ClientConfig>>, PlanError> {
+    if connector.url.scheme() == Scheme::Plain {
+        return Ok(None);
+    }
+    let roots = match &connector.ca {
+        Some(file) => Roots::Pem { file: &file.path, bytes: &file.bytes },
+        None => Roots::System,
+    };
+    tls::client_config(roots).map(Some).map_err(|error| PlanError::Tls { connector: connector.name.clone(), error })
+}
