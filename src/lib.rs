@@ -1,12 +1,49 @@
 //! Causeway: a local bridge between plain HTTP and an IoT platform's MQTT broker.
 //!
+//! # The two roads
+//!
 //! ```text
 //! out:  http ─► uplink ─► session ─► mqtt ─► broker
 //! in:   broker ─► mqtt ─► session ─► downlink ─► http (server-sent events)
 //! ```
+//!
+//! # The parts, in the order of the road out
+//!
+//! | part | owns |
+//! |---|---|
+//! | [`config`] | one file and its overrides, validated whole; the only reader of files and environment |
+//! | [`bridge`] | the composition root: build, run, drain |
+//! | [`http`] | routes, problems, server-sent events; the only importer of `axum` |
+//! | [`uplink`] | what a connector carries, and what became of it |
+//! | [`registry`] | which devices there are, and the session that each one uses |
+//! | [`session`] | one task per connection: window, ledger, renewal, backoff |
+//! | [`mqtt`] | packets and byte streams; the only importer of `rumqttc` |
+//! | [`downlink`] | fan-out to listeners, and what they can replay |
+//! | [`profile`] | platforms as data |
+//! | [`identity`] | keys, key ids, tokens |
+//! | [`device`], [`topic`], [`message`], [`broker`], [`secret`] | domain types, parsed once, plain data |
+//! | [`demo`] | the embedded broker that checks what platforms check |
+//!
+//! # Invariants
+//!
+//! 1. 200 means that the broker confirmed this very message. Any other answer says what is known.
+//! 2. Uplinks of one device reach the broker in the order in which they were accepted, across reconnects and renewals.
+//! 3. Every CONNECT carries a fresh token; a connection is replaced before its token expires.
+//! 4. A secret, token or private key appears in no log, answer, event or error, and neither does a topic.
+//! 5. One device's trouble never delays another device; every queue has a limit, and reaching it is an answer.
+//!
+//! # Deliberately absent
+//!
+//! `rumqttc`'s event loop (see [`mqtt`]), a task per message, and a reconnect that the library does by itself.
 
+pub mod bridge;
 pub mod broker;
+pub mod config;
+#[cfg(feature = "demo")]
+pub mod demo;
 pub mod device;
+pub mod downlink;
+pub mod http;
 pub mod identity;
 pub mod message;
 pub mod mqtt;
