@@ -5,6 +5,8 @@
 //! in:   broker ─► mqtt ─► session ─► downlink ─► http (server-sent events)
 //! ```
 
+pub mod broker;
+pub mod config;
 pub mod device;
 pub mod identity;
 pub mod message;
