@@ -1,0 +1,174 @@
+//! `[devices."ID"]`: a device with its connector and credentials.
+
+use std::collections::BTreeMap;
+
+use super::files::Files;
+use super::fit::{self, ClientIds};
+use super::model::{Connector, Device};
+use super::section::Section;
+use crate::device::{ConnectorName, DeviceId};
+use crate::profile::{KidTemplate, PasswordSource, SessionScope};
+
+/// Reads all devices.
+pub(super) fn read(
+    section: Section<'_>,
+    connectors: &BTreeMap<ConnectorName, Option<Connector>>,
+    files: &Files<'_>,
+    client_ids: &mut ClientIds,
+) -> BTreeMap<DeviceId, Device> {
+    let mut devices = BTreeMap::new();
+    for (id, mut section) in section.sections() {
+        let before = section.report().errors();
+        let id = DeviceId::parse(id)
+            .map_err(|error| section.report().error(section.place(), error))
+            .ok();
+        let connector = connector(&mut section, connectors);
+        let private_key = files.private(&mut section, "private_key_file");
+        let passphrase = files.secret(&mut section, "passphrase", "passphrase_file");
+        let certificate = files.public(&mut section, "certificate_file");
+        let secret = files.secret(&mut section, "secret", "secret_file");
+        let variables = section.texts("variables");
+        if let (Some(id), Some(connector)) = (id, connector) {
+            let device = Device {
+                id,
+                connector: connector.name.clone(),
+                private_key,
+                certificate,
+                passphrase,
+                secret,
+                variables,
+            };
+            check_credentials(&mut section, connector, &device);
+            check_variables(&mut section, connector, &device);
+            if section.report().errors() == before {
+                fit::check_device(&section, connector, &device, client_ids);
+            }
+            devices.insert(device.id.clone(), device);
+        }
+        section.finish();
+    }
+    devices
+}
+
+/// The connector that a device names. `None` where it is unknown, which is reported, or not sound, which has been.
+fn connector<'a>(
+    section: &mut Section<'_>,
+    connectors: &'a BTreeMap<ConnectorName, Option<Connector>>,
+) -> Option<&'a Connector> {
+    let known = || match connectors.is_empty() {
+        true => "there are none yet: write a section [connectors.NAME]".to_owned(),
+        false => {
+            let names: Vec<_> = connectors.keys().map(ConnectorName::as_str).collect();
+            format!("there are: {}", names.join(", "))
+        }
+    };
+    let what = match section.has("connector") {
+        true => String::new(),
+        false => format!("name the device's connector; {}", known()),
+    };
+    let name = section.required_text("connector", &what)?;
+    match connectors.get(name) {
+        Some(connector) => connector.as_ref(),
+        None => {
+            section.error(
+                "connector",
+                format_args!("there is no connector {name:?}; {}", known()),
+            );
+            None
+        }
+    }
+}
+
+fn check_credentials(section: &mut Section<'_>, connector: &Connector, device: &Device) {
+    let profile = &connector.profile;
+    let profile_name = &connector.profile_name;
+    let jwt = profile.connect.password == PasswordSource::Jwt;
+    let unused = |key: &str, why: &str| {
+        section.error(
+            key,
+            format_args!("the profile {profile_name} {why}; remove the key"),
+        );
+    };
+    match (jwt, section.has("private_key_file")) {
+        (true, false) => section.error(
+            "private_key_file",
+            format_args!(
+                "is missing: with the profile {profile_name} the device signs its tokens; `causeway keys new` makes a key"
+            ),
+        ),
+        (false, true) => unused("private_key_file", "signs no tokens and has no use for a private key"),
+        _ => {}
+    }
+    for key in ["passphrase", "passphrase_file"] {
+        if section.has(key) && !section.has("private_key_file") {
+            section.error(key, "has no effect without private_key_file");
+        }
+    }
+    let hashes_certificate = profile
+        .token
+        .as_ref()
+        .is_some_and(|token| matches!(token.kid, KidTemplate::CertSha1));
+    match (hashes_certificate, section.has("certificate_file")) {
+        (true, false) => section.error(
+            "certificate_file",
+            format_args!(
+                "is missing: with the profile {profile_name} a token names its key by the certificate's hash (token.kid = \"cert-sha1\")"
+            ),
+        ),
+        (false, true) => unused(
+            "certificate_file",
+            "has no use for a certificate (only with token.kid = \"cert-sha1\")",
+        ),
+        _ => {}
+    }
+    let has_secret = section.has("secret") || section.has("secret_file");
+    let key = fit::secret_key(section);
+    if has_secret && !fit::uses_secret(profile) {
+        unused(key, "has no use for a secret");
+    } else if has_secret
+        && profile.session == SessionScope::Connector
+        && !fit::device_part_uses(profile, "secret")
+    {
+        section.error(
+            key,
+            format_args!(
+                "one connection carries all devices of {0}: its secret is written under [connectors.{0}]",
+                connector.name
+            ),
+        );
+    }
+    if profile.session == SessionScope::Device
+        && profile.connect.password == PasswordSource::Secret
+        && !has_secret
+        && connector.secret.is_none()
+    {
+        section.error(
+            "secret",
+            format_args!(
+                "the profile {profile_name} needs a secret: write secret_file (or secret) here or under [connectors.{}]",
+                connector.name
+            ),
+        );
+    }
+    fit::check_values(section, profile, &device.variables, device.secret.as_ref());
+}
+
+/// On a shared connection a device's variables are no part of it: one that is only used there would have no effect.
+fn check_variables(section: &mut Section<'_>, connector: &Connector, device: &Device) {
+    if connector.profile.session != SessionScope::Connector {
+        return;
+    }
+    let given = section.section("variables");
+    for name in device.variables.keys() {
+        let known = connector.profile.variables.contains_key(name);
+        if known && !fit::device_part_uses(&connector.profile, name) {
+            given.error(
+                name,
+                format_args!(
+                    "one connection carries all devices of {0}: this is written under [connectors.{0}.variables]",
+                    connector.name
+                ),
+            );
+        }
+    }
+}

@@ -1,0 +1,280 @@
+//! Whether a profile, its connector and its device fit together: every template has its values, every value has a use.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use super::error::Place;
+use super::model::{Connector, Device};
+use super::section::Section;
+use crate::broker::{BrokerUrl, Scheme};
+use crate::device::{ConnectorName, DeviceId};
+use crate::profile::{
+    BindError, Binding, KidTemplate, PasswordSource, Profile, ScopeValues, SessionScope, Template,
+    TemplateError,
+};
+use crate::secret::Secret;
+use crate::topic::{TopicError, TopicName};
+
+/// Which connection uses which client id on which broker. Two with the same would throw each other off without end
+/// (MQTT 5 §3.1.4).
+#[derive(Default)]
+pub(super) struct ClientIds(HashMap<(BrokerUrl, String), String>);
+
+impl ClientIds {
+    fn claim(&mut self, url: &BrokerUrl, client_id: String, place: &Place) -> Result<(), String> {
+        let owner = self
+            .0
+            .entry((url.clone(), client_id))
+            .or_insert_with(|| place.key.clone());
+        if *owner == place.key {
+            return Ok(());
+        }
+        Err(format!(
+            "its connection to {url} would have the same client id as that of {owner}, \
+             and the broker would close the one whenever the other is opened"
+        ))
+    }
+}
+
+/// Checks the connection that all devices of a connector share; nothing where each device has its own.
+pub(super) fn check_connection(
+    section: &Section<'_>,
+    connector: &Connector,
+    client_ids: &mut ClientIds,
+) {
+    if connector.profile.session != SessionScope::Connector {
+        return;
+    }
+    let checked = Binding::new(&connector.profile, values(connector, None))
+        .map_err(explain)
+        .and_then(|binding| claim(&binding, connector, section.place(), client_ids));
+    if let Err(message) = checked {
+        section.report().error(section.place(), message);
+    }
+}
+
+/// Checks a device's own connection, if it has one, its token and its topics.
+pub(super) fn check_device(
+    section: &Section<'_>,
+    connector: &Connector,
+    device: &Device,
+    client_ids: &mut ClientIds,
+) {
+    let mut check = || {
+        let binding =
+            Binding::new(&connector.profile, values(connector, Some(device))).map_err(explain)?;
+        if connector.profile.session == SessionScope::Device {
+            claim(&binding, connector, section.place(), client_ids)?;
+        }
+        binding.token().map_err(explain)?;
+        binding.uplink_topic().map_err(explain)?;
+        binding.downlinks().map_err(explain)?;
+        Ok::<(), String>(())
+    };
+    if let Err(message) = check() {
+        section.report().error(section.place(), message);
+    }
+}
+
+/// Checks values that become part of topics on their own, so that the error stands at the value and not at every device.
+pub(super) fn check_values(
+    section: &mut Section<'_>,
+    profile: &Profile,
+    variables: &BTreeMap<String, String>,
+    secret: Option<&Secret>,
+) {
+    let given = section.section("variables");
+    for (name, value) in variables {
+        if !profile.variables.contains_key(name) {
+            let known: Vec<_> = profile.variables.keys().map(String::as_str).collect();
+            let known = match known.as_slice() {
+                [] => "it has none".to_owned(),
+                known => format!("it has: {}", known.join(", ")),
+            };
+            given.error(
+                name,
+                format_args!("the profile has no such variable; {known}"),
+            );
+        } else if let (true, Err(error)) = (profile.uplink.topic.uses(name), in_topic(value)) {
+            given.error(
+                name,
+                format_args!("the value is part of the profile's uplink.topic: {error}"),
+            );
+        }
+    }
+    let Some(secret) = secret.map(Secret::expose) else {
+        return;
+    };
+    let in_topics = std::iter::once(&profile.uplink.topic)
+        .chain(profile.downlinks.iter().map(|downlink| &downlink.filter));
+    if let (true, Err(error)) = (uses(in_topics, "secret"), in_topic(secret)) {
+        section.error(
+            secret_key(section),
+            format_args!("the secret is part of the profile's topics: {error}"),
+        );
+    }
+}
+
+/// The key that a section's secret is written under.
+pub(super) fn secret_key(section: &Section<'_>) -> &'static str {
+    if section.has("secret_file") {
+        "secret_file"
+    } else {
+        "secret"
+    }
+}
+
+/// Whether a profile does anything with a secret, as its password or in a template.
+pub(super) fn uses_secret(profile: &Profile) -> bool {
+    let password = matches!(
+        profile.connect.password,
+        PasswordSource::Secret | PasswordSource::OptionalSecret
+    );
+    password
+        || uses(connection_templates(profile), "secret")
+        || uses(device_templates(profile), "secret")
+}
+
+/// Whether a variable has a use beside the connection: in a token or a topic.
+pub(super) fn device_part_uses(profile: &Profile, variable: &str) -> bool {
+    uses(device_templates(profile), variable)
+}
+
+/// Warns of passwords that cross a network in plain text.
+pub(super) fn warn_of_plain_text(
+    root: &Section<'_>,
+    connectors: &BTreeMap<ConnectorName, Option<Connector>>,
+    devices: &BTreeMap<DeviceId, Device>,
+) {
+    let with_secret: BTreeSet<_> = devices
+        .values()
+        .filter(|device| device.secret.is_some())
+        .map(|device| &device.connector)
+        .collect();
+    for connector in connectors.values().flatten() {
+        let what = if connector.profile.connect.password == PasswordSource::Jwt {
+            "tokens"
+        } else if connector.secret.is_some() || with_secret.contains(&connector.name) {
+            "secrets"
+        } else {
+            continue;
+        };
+        if connector.url.scheme() == Scheme::Plain && !connector.url.is_loopback() {
+            root.report().warning(
+                &root.deepest_place(&["connectors", connector.name.as_str(), "url"]),
+                format_args!(
+                    "{what} cross the network unencrypted; use mqtts:// where the broker has it"
+                ),
+            );
+        }
+    }
+}
+
+fn values<'a>(connector: &'a Connector, device: Option<&'a Device>) -> ScopeValues<'a> {
+    static NONE: BTreeMap<String, String> = BTreeMap::new();
+    ScopeValues {
+        connector: &connector.name,
+        host: connector.url.host(),
+        device: device.map(|device| &device.id),
+        secret: device
+            .and_then(|device| device.secret.as_ref())
+            .or(connector.secret.as_ref()),
+        connector_variables: &connector.variables,
+        device_variables: device.map_or(&NONE, |device| &device.variables),
+    }
+}
+
+fn claim(
+    binding: &Binding<'_>,
+    connector: &Connector,
+    place: &Place,
+    client_ids: &mut ClientIds,
+) -> Result<(), String> {
+    let client_id = binding.client_id().map_err(explain)?;
+    let username = binding.username().map_err(explain)?.unwrap_or_default();
+    for (what, text) in [("client id", &client_id), ("user name", &username)] {
+        if text.len() > usize::from(u16::MAX) || text.chars().any(char::is_control) {
+            return Err(format!(
+                "the MQTT {what} is longer than 65535 bytes or contains a control character"
+            ));
+        }
+    }
+    client_ids.claim(&connector.url, client_id, place)
+}
+
+fn explain(error: BindError) -> String {
+    match error {
+        BindError::Template(TemplateError::Unknown {
+            template, variable, ..
+        }) if &*variable == "secret" => format!(
+            "the profile's template {template:?} needs a secret: write secret_file or secret here or at the connector"
+        ),
+        error => error.to_string(),
+    }
+}
+
+/// Whether a value can be part of a topic to publish on.
+fn in_topic(value: &str) -> Result<(), TopicError> {
+    match TopicName::parse(value) {
+        // Nothing, or a long value, may fit beside what stands around it: that shows where the topic is whole.
+        Ok(_) | Err(TopicError::Length) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+fn uses<'a>(mut templates: impl Iterator<Item = &'a Template>, variable: &str) -> bool {
+    templates.any(|template| template.uses(variable))
+}
+
+fn connection_templates(profile: &Profile) -> impl Iterator<Item = &Template> {
+    std::iter::once(&profile.connect.client_id).chain(&profile.connect.username)
+}
+
+fn device_templates(profile: &Profile) -> impl Iterator<Item = &Template> {
+    let token = profile.token.iter().flat_map(|token| {
+        let kid = match &token.kid {
+            KidTemplate::Literal(literal) => Some(literal),
+            _ => None,
+        };
+        std::iter::once(&token.audience)
+            .chain(token.claims.values())
+            .chain(kid)
+    });
+    let downlinks = profile
+        .downlinks
+        .iter()
+        .flat_map(|downlink| std::iter::once(&downlink.filter).chain(&downlink.prefix));
+    std::iter::once(&profile.uplink.topic)
+        .chain(token)
+        .chain(downlinks)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::profile::builtin;
+
+    #[test]
+    fn what_uses_a_secret() {
+        for (name, anywhere, beside_the_connection) in [
+            ("akenza-device", false, false),
+            ("akenza-secret", true, true),
+            ("plain", true, false),
+        ] {
+            let profile = Profile::parse(builtin(name).unwrap()).unwrap();
+            assert_eq!(uses_secret(&profile), anywhere, "{name}");
+            assert_eq!(
+                device_part_uses(&profile, "secret"),
+                beside_the_connection,
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn errors_about_topics_name_the_rule_and_not_the_value() {
+        assert_eq!(in_topic("a/b"), Ok(()));
+        assert_eq!(in_topic(""), Ok(()));
+        let error = in_topic("s3cret+").unwrap_err().to_string();
+        assert!(error.contains("'+'") && !error.contains("s3cret"));
+    }
+}

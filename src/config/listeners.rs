@@ -1,0 +1,135 @@
+//! The sections about this program itself: `[http]`, `[management]`, `[log]`, `[limits]`, `[downlinks]`.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use tracing_subscriber::EnvFilter;
+
+use super::environment::RUST_LOG;
+use super::error::Origin;
+use super::model::{Downlinks, Http, Limits, Log, LogFormat, Management};
+use super::section::Section;
+
+const KIB: usize = 1024;
+const MIB: usize = 1024 * KIB;
+
+/// MQTT's largest packet is one byte short of 256 MiB (MQTT 5 §1.5.5); the last MiB is left to topic and properties.
+const MAX_BODY: usize = 255 * MIB;
+
+pub(super) fn http(mut section: Section<'_>) -> Http {
+    let listen = listen(&mut section, 8080);
+    let allow_anonymous = section.flag("allow_anonymous", false);
+    if !listen.ip().is_loopback() && !allow_anonymous {
+        section.error(
+            "listen",
+            format_args!(
+                "{listen} is reached from other machines, and anybody could send as any device: \
+                 listen on 127.0.0.1, or write http.allow_anonymous = true where something else keeps strangers out"
+            ),
+        );
+    }
+    let max_body = section.bytes("max_body", MIB, 1..=MAX_BODY);
+    let max_wait = section.duration("max_wait", seconds(60), seconds(1)..=seconds(3600));
+    let wait = section.duration(
+        "wait",
+        seconds(5).min(max_wait),
+        Duration::from_millis(1)..=max_wait,
+    );
+    section.finish();
+    Http {
+        listen,
+        allow_anonymous,
+        max_body,
+        wait,
+        max_wait,
+    }
+}
+
+pub(super) fn management(mut section: Section<'_>, http: &Http) -> Management {
+    let listen = listen(&mut section, 9090);
+    if listen.port() != 0 && listen == http.listen {
+        section.error(
+            "listen",
+            format_args!("{listen} is http.listen already; the two listeners need an address each"),
+        );
+    }
+    section.finish();
+    Management { listen }
+}
+
+pub(super) fn log(mut section: Section<'_>) -> Log {
+    let formats = [("human", LogFormat::Human), ("json", LogFormat::Json)];
+    let format = section.choice("format", &formats, LogFormat::Human);
+    // RUST_LOG is shared with other programs, and may use all that its syntax allows.
+    let shared = section.place_of("level").origin == Origin::Variable(RUST_LOG.into());
+    let level = section
+        .parsed("level", |text| check_level(text, shared))
+        .unwrap_or_else(|| "info".to_owned());
+    section.finish();
+    Log { format, level }
+}
+
+pub(super) fn limits(mut section: Section<'_>, http: &Http) -> Limits {
+    let limits = Limits {
+        connects_per_second: section.count("connects_per_second", 50, 1..=100_000),
+        concurrent_connects: section.count("concurrent_connects", 64, 1..=100_000) as usize,
+        queued_uplinks: section.count("queued_uplinks", 1000, 1..=1_000_000) as usize,
+        queued_bytes: section.bytes("queued_bytes", 64 * MIB, 1..=usize::MAX),
+    };
+    if limits.queued_bytes < http.max_body {
+        section.error(
+            "queued_bytes",
+            "is below http.max_body: the longest body that is taken would never find room",
+        );
+    }
+    section.finish();
+    limits
+}
+
+pub(super) fn downlinks(mut section: Section<'_>) -> Downlinks {
+    let downlinks = Downlinks {
+        history: section.count("history", 1000, 0..=1_000_000) as usize,
+        history_bytes: section.bytes("history_bytes", MIB, 0..=usize::MAX),
+    };
+    section.finish();
+    downlinks
+}
+
+fn listen(section: &mut Section<'_>, default_port: u16) -> SocketAddr {
+    let parse = |text: &str| {
+        text.parse::<SocketAddr>().map_err(|_| {
+            format!(
+                "must be an IP address and a port, such as \"127.0.0.1:{default_port}\" or \"[::1]:{default_port}\"; names are not looked up"
+            )
+        })
+    };
+    section
+        .parsed("listen", parse)
+        .unwrap_or_else(|| (Ipv4Addr::LOCALHOST, default_port).into())
+}
+
+fn check_level(text: &str, shared: bool) -> Result<String, String> {
+    const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+    // `EnvFilter` takes a word that is no level for the name of a part, so that a typing mistake silences everything.
+    let mistyped = text
+        .split(',')
+        .map(str::trim)
+        .find(|part| !part.contains('=') && !LEVELS.iter().any(|l| part.eq_ignore_ascii_case(l)));
+    match mistyped {
+        Some(part) if !shared => {
+            return Err(format!(
+                "{part:?} is no level; there are: {}; or write part=level",
+                LEVELS.join(", ")
+            ));
+        }
+        _ => {}
+    }
+    match EnvFilter::try_new(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}

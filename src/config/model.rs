@@ -1,0 +1,167 @@
+//! The configuration as plain data.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use zeroize::Zeroizing;
+
+use super::Warning;
+use crate::broker::{BrokerUrl, MqttVersion};
+use crate::device::{ConnectorName, DeviceId};
+use crate::profile::Profile;
+use crate::secret::Secret;
+
+/// Everything that can be configured.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// `[http]`: the main listener.
+    pub http: Http,
+    /// `[management]`: health and metrics.
+    pub management: Management,
+    /// `[log]`.
+    pub log: Log,
+    /// `[limits]`: what bounds memory and the load on brokers.
+    pub limits: Limits,
+    /// `[downlinks]`: what is kept for replay.
+    pub downlinks: Downlinks,
+    /// `[connectors.NAME]`.
+    pub connectors: BTreeMap<ConnectorName, Connector>,
+    /// `[devices."ID"]`; each one's connector is in `connectors`.
+    pub devices: BTreeMap<DeviceId, Device>,
+    /// What works, but should be seen to.
+    pub warnings: Vec<Warning>,
+}
+
+/// The main listener.
+#[derive(Debug, Clone)]
+pub struct Http {
+    /// The address it binds; port 0 is any free one. Default 127.0.0.1:8080.
+    pub listen: SocketAddr,
+    /// Whether anybody who reaches the listener may use it. Without it, only a loopback address is taken. Default no.
+    pub allow_anonymous: bool,
+    /// The longest body of one uplink, in bytes, 1 B to 255 MiB; the largest MQTT packet that is sent is this and
+    /// its topic and properties. Default 1 MiB.
+    pub max_body: usize,
+    /// How long an uplink waits for the broker's confirmation where the request does not say. At most `max_wait`.
+    /// Default 5 s.
+    pub wait: Duration,
+    /// The longest that a request may ask for with `Prefer: wait=N`, 1 s to 1 h. Default 60 s.
+    pub max_wait: Duration,
+}
+
+/// The listener for health and metrics.
+#[derive(Debug, Clone)]
+pub struct Management {
+    /// The address it binds; port 0 is any free one. Default 127.0.0.1:9090.
+    pub listen: SocketAddr,
+}
+
+/// What is logged, to standard error.
+#[derive(Debug, Clone)]
+pub struct Log {
+    /// Default `human`.
+    pub format: LogFormat,
+    /// Directives of tracing's `EnvFilter`: a level, or `part=level` separated by commas. `RUST_LOG` goes before the
+    /// file, `CAUSEWAY__LOG__LEVEL` before both. Default `info`.
+    pub level: String,
+}
+
+/// The form of a log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For a terminal.
+    Human,
+    /// One JSON object a line.
+    Json,
+}
+
+/// What bounds memory and the load on brokers.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Connections that are opened in a second, all sessions together, 1 to 100,000. Default 50.
+    pub connects_per_second: u32,
+    /// Connections that are being opened at one time, all sessions together, 1 to 100,000. Default 64.
+    pub concurrent_connects: usize,
+    /// Uplinks that wait or are in flight on one session, 1 to 1,000,000. Default 1000.
+    pub queued_uplinks: usize,
+    /// Their payloads, all sessions together, in bytes; at least `http.max_body`. Default 64 MiB.
+    pub queued_bytes: usize,
+}
+
+/// What is kept for replay to listeners.
+#[derive(Debug, Clone)]
+pub struct Downlinks {
+    /// Downlinks per device, 0 to 1,000,000. Default 1000.
+    pub history: usize,
+    /// Their payloads per device, in bytes. Default 1 MiB.
+    pub history_bytes: usize,
+}
+
+/// One broker with one profile.
+#[derive(Debug, Clone)]
+pub struct Connector {
+    /// Its name.
+    pub name: ConnectorName,
+    /// The profile, with the connector's `override` laid over it.
+    pub profile: Profile,
+    /// The profile as it was named: a built-in one's name or a path.
+    pub profile_name: String,
+    /// Where the broker is.
+    pub url: BrokerUrl,
+    /// `ca_file`: the roots that are trusted instead of the system's, PEM as it was read. Only with TLS.
+    pub ca: Option<FileBytes>,
+    /// The version that was written down. Default: 5, and 3.1.1 where the broker refuses 5.
+    pub mqtt_version: Option<MqttVersion>,
+    /// When its sessions are opened. Default `lazy`.
+    pub connect: ConnectWhen,
+    /// `secret` or `secret_file`: for the connection, and for devices that have none of their own.
+    pub secret: Option<Secret>,
+    /// Values of the profile's variables. Default: none.
+    pub variables: BTreeMap<String, String>,
+}
+
+/// When a session is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConnectWhen {
+    /// On first use.
+    Lazy,
+    /// At start.
+    Eager,
+}
+
+/// One device.
+#[derive(Debug, Clone)]
+pub struct Device {
+    /// Its id.
+    pub id: DeviceId,
+    /// The connector that it is registered on.
+    pub connector: ConnectorName,
+    /// `private_key_file`: PEM as it was read. There with a profile that signs tokens, and only there.
+    pub private_key: Option<FileBytes>,
+    /// `certificate_file`: PEM as it was read. There with a profile whose `kid` is the certificate's hash, and only there.
+    pub certificate: Option<FileBytes>,
+    /// `passphrase` or `passphrase_file`: decrypts the private key.
+    pub passphrase: Option<Secret>,
+    /// `secret` or `secret_file`: goes before the connector's.
+    pub secret: Option<Secret>,
+    /// Values of the profile's variables, which go before the connector's. Default: none.
+    pub variables: BTreeMap<String, String>,
+}
+
+/// A file's content, read once when the configuration is. Cleared from memory when dropped; `Debug` shows its path alone.
+#[derive(Clone)]
+pub struct FileBytes {
+    /// Where it was read from, for messages.
+    pub path: PathBuf,
+    /// What was read.
+    pub bytes: Zeroizing<Vec<u8>>,
+}
+
+impl fmt::Debug for FileBytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "FileBytes({:?}, {} bytes)", self.path, self.bytes.len())
+    }
+}

@@ -1,0 +1,333 @@
+//! Reading one section: typed values out of it, and everything that is wrong into the report.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use super::error::{Origin, Place, Report};
+use super::tree::{Node, Table, Value, join, to_toml};
+use super::units::{parse_bytes, show_bytes};
+
+/// One section while it is read. Whoever reads it ends with [`Section::finish`], which refuses what nobody asked for.
+pub(super) struct Section<'a> {
+    place: Place,
+    table: &'a Table,
+    known: Vec<&'static str>,
+    report: &'a Report,
+}
+
+static EMPTY: Table = Table::new();
+
+impl<'a> Section<'a> {
+    /// The whole file.
+    pub(super) fn root(table: &'a Table, report: &'a Report) -> Self {
+        Self {
+            place: Place::whole_file(),
+            table,
+            known: Vec::new(),
+            report,
+        }
+    }
+
+    /// Where messages go.
+    pub(super) fn report(&self) -> &'a Report {
+        self.report
+    }
+
+    /// Where this section begins.
+    pub(super) fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Where a key of this section is, or would be.
+    pub(super) fn place_of(&self, key: &str) -> Place {
+        Place {
+            key: join(&self.place.key, key),
+            origin: match self.table.get(key) {
+                Some(node) => node.origin.clone(),
+                None => self.place.origin.clone(),
+            },
+        }
+    }
+
+    /// Where a key of a section in this one is; the section's place where it has no such key. Nothing is checked.
+    pub(super) fn deepest_place(&self, path: &[&str]) -> Place {
+        let mut place = self.place.clone();
+        let mut table = self.table;
+        for key in path {
+            let Some(node) = table.get(*key) else { break };
+            place = Place {
+                key: join(&place.key, key),
+                origin: node.origin.clone(),
+            };
+            let Value::Table(inner) = &node.value else {
+                break;
+            };
+            table = inner;
+        }
+        place
+    }
+
+    /// Reports an error at a key.
+    pub(super) fn error(&self, key: &str, message: impl Display) {
+        self.report.error(&self.place_of(key), message);
+    }
+
+    /// Whether the key is there.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.table.contains_key(key)
+    }
+
+    /// Whether the key is there and comes from an environment variable.
+    pub(super) fn is_override(&self, key: &str) -> bool {
+        self.table
+            .get(key)
+            .is_some_and(|node| matches!(node.origin, Origin::Variable(_)))
+    }
+
+    /// A section of this one; an empty one where there is none.
+    pub(super) fn section(&mut self, key: &'static str) -> Section<'a> {
+        let table = self.take(key).and_then(|node| self.as_table(key, node));
+        self.open(key, table.unwrap_or(&EMPTY))
+    }
+
+    /// The sections of this one, whatever their names.
+    pub(super) fn sections(self) -> impl Iterator<Item = (&'a str, Section<'a>)> {
+        self.table.iter().filter_map(move |(name, node)| {
+            let table = self.as_table(name, node)?;
+            Some((name.as_str(), self.open(name, table)))
+        })
+    }
+
+    /// This section for the `toml` crate.
+    pub(super) fn to_toml(&self) -> toml::Table {
+        to_toml(self.table)
+    }
+
+    /// Text. `None` where it is absent, and where it is not text, which is reported.
+    pub(super) fn text(&mut self, key: &'static str) -> Option<&'a str> {
+        let node = self.take(key)?;
+        match as_text(node) {
+            Some(text) => Some(text),
+            None => {
+                self.wrong_kind(key, node, "text in quotes");
+                None
+            }
+        }
+    }
+
+    /// Text that must be there. `None` is reported.
+    pub(super) fn required_text(&mut self, key: &'static str, what: &str) -> Option<&'a str> {
+        if !self.has(key) {
+            self.known.push(key);
+            self.error(key, format_args!("is missing: {what}"));
+            return None;
+        }
+        self.text(key)
+    }
+
+    /// Text in a form of its own.
+    pub(super) fn parsed<T, E: Display>(
+        &mut self,
+        key: &'static str,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Option<T> {
+        let parsed = parse(self.text(key)?);
+        parsed.map_err(|error| self.error(key, error)).ok()
+    }
+
+    /// One of several words.
+    pub(super) fn choice<T: Copy>(
+        &mut self,
+        key: &'static str,
+        choices: &[(&str, T)],
+        default: T,
+    ) -> T {
+        let parse = |text: &str| {
+            let chosen = choices.iter().find(|(word, _)| *word == text);
+            chosen.map(|(_, value)| *value).ok_or_else(|| {
+                let words: Vec<_> = choices
+                    .iter()
+                    .map(|(word, _)| format!("{word:?}"))
+                    .collect();
+                format!("must be {}", words.join(" or "))
+            })
+        };
+        self.parsed(key, parse).unwrap_or(default)
+    }
+
+    /// `true` or `false`.
+    pub(super) fn flag(&mut self, key: &'static str, default: bool) -> bool {
+        let Some(node) = self.take(key) else {
+            return default;
+        };
+        let truth = match &node.value {
+            Value::Boolean(truth) => Some(*truth),
+            Value::Untyped(text) => text.parse().ok(),
+            _ => None,
+        };
+        truth.unwrap_or_else(|| {
+            self.wrong_kind(key, node, "true or false, without quotes");
+            default
+        })
+    }
+
+    /// A whole number within limits.
+    pub(super) fn count(
+        &mut self,
+        key: &'static str,
+        default: u32,
+        limits: RangeInclusive<u32>,
+    ) -> u32 {
+        let Some(node) = self.take(key) else {
+            return default;
+        };
+        let number = match &node.value {
+            Value::Integer(number) => Some(*number),
+            Value::Untyped(text) => text.parse().ok(),
+            _ => None,
+        };
+        let Some(number) = number else {
+            self.wrong_kind(key, node, "a whole number without quotes");
+            return default;
+        };
+        match u32::try_from(number).ok().filter(|n| limits.contains(n)) {
+            Some(number) => number,
+            None => {
+                let (low, high) = limits.into_inner();
+                self.error(key, format_args!("must be from {low} to {high}"));
+                default
+            }
+        }
+    }
+
+    /// A number of bytes within limits: `"1MiB"`, or a plain number.
+    pub(super) fn bytes(
+        &mut self,
+        key: &'static str,
+        default: usize,
+        limits: RangeInclusive<usize>,
+    ) -> usize {
+        let Some(node) = self.take(key) else {
+            return default;
+        };
+        let bytes = match (&node.value, as_text(node)) {
+            (Value::Integer(number), _) => usize::try_from(*number).ok(),
+            (_, Some(text)) => match parse_bytes(text) {
+                Ok(bytes) => usize::try_from(bytes).ok(),
+                Err(error) => {
+                    self.error(key, error);
+                    return default;
+                }
+            },
+            _ => {
+                self.wrong_kind(key, node, "a size such as \"1MiB\"");
+                return default;
+            }
+        };
+        bytes.filter(|n| limits.contains(n)).unwrap_or_else(|| {
+            let (low, high) = limits.into_inner();
+            let (low, high) = (show_bytes(low), show_bytes(high));
+            self.error(key, format_args!("must be from {low} to {high}"));
+            default
+        })
+    }
+
+    /// A span of time within limits, as `humantime` writes it: `"5s"`, `"1m 30s"`.
+    pub(super) fn duration(
+        &mut self,
+        key: &'static str,
+        default: Duration,
+        limits: RangeInclusive<Duration>,
+    ) -> Duration {
+        let Some(node) = self.take(key) else {
+            return default;
+        };
+        let Some(text) = as_text(node) else {
+            self.wrong_kind(key, node, "a time in quotes, such as \"5s\"");
+            return default;
+        };
+        match humantime::parse_duration(text) {
+            Ok(time) if limits.contains(&time) => return time,
+            Ok(_) => {
+                let (low, high) = limits.into_inner();
+                let show = humantime::format_duration;
+                self.error(
+                    key,
+                    format_args!("must be from {} to {}", show(low), show(high)),
+                );
+            }
+            Err(error) => self.error(
+                key,
+                format_args!("must be a time such as \"5s\" or \"1m 30s\": {error}"),
+            ),
+        }
+        default
+    }
+
+    /// A section of texts with any keys.
+    pub(super) fn texts(&mut self, key: &'static str) -> BTreeMap<String, String> {
+        let section = self.section(key);
+        let mut texts = BTreeMap::new();
+        for (name, node) in section.table {
+            match as_text(node) {
+                Some(text) => {
+                    texts.insert(name.clone(), text.to_owned());
+                }
+                None => section.wrong_kind(name, node, "text in quotes"),
+            }
+        }
+        texts
+    }
+
+    /// Refuses the keys that were not asked for.
+    pub(super) fn finish(mut self) {
+        self.known.sort_unstable();
+        for key in self.table.keys() {
+            if !self.known.contains(&key.as_str()) {
+                let known = self.known.join(", ");
+                self.error(
+                    key,
+                    format_args!("there is no such key; there are: {known}"),
+                );
+            }
+        }
+    }
+
+    fn take(&mut self, key: &'static str) -> Option<&'a Node> {
+        self.known.push(key);
+        self.table.get(key)
+    }
+
+    fn as_table(&self, key: &str, node: &'a Node) -> Option<&'a Table> {
+        match &node.value {
+            Value::Table(table) => Some(table),
+            _ => {
+                self.wrong_kind(key, node, "a section");
+                None
+            }
+        }
+    }
+
+    fn open(&self, key: &str, table: &'a Table) -> Section<'a> {
+        Section {
+            place: self.place_of(key),
+            table,
+            known: Vec::new(),
+            report: self.report,
+        }
+    }
+
+    fn wrong_kind(&self, key: &str, node: &Node, expected: &str) {
+        let kind = node.value.kind();
+        self.error(key, format_args!("must be {expected}, not {kind}"));
+    }
+}
+
+fn as_text(node: &Node) -> Option<&str> {
+    match &node.value {
+        Value::Text(text) | Value::Untyped(text) => Some(text),
+        _ => None,
+    }
+}

@@ -1,0 +1,135 @@
+//! Configurations that are refused, and what the tests of this part share.
+
+mod values;
+
+use super::*;
+
+/// A folder with the files that the configurations below name.
+struct Folder(tempfile::TempDir);
+
+impl Folder {
+    fn new() -> Self {
+        let folder = Self(tempfile::tempdir().unwrap());
+        folder.write("key.pem", "a key");
+        folder.write("ca.pem", "a certificate");
+        folder.write("secret", "s3cret-in-file\n");
+        folder.write("empty", "\n");
+        folder.write("wild", "s3cret+\n");
+        folder.write("binary", [0xff, 0xfe]);
+        folder
+    }
+
+    fn write(&self, name: &str, content: impl AsRef<[u8]>) {
+        let path = self.0.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        self.set_mode(name, 0o600);
+    }
+
+    #[cfg(unix)]
+    fn set_mode(&self, name: &str, mode: u32) {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = std::fs::Permissions::from_mode(mode);
+        std::fs::set_permissions(self.0.path().join(name), mode).unwrap();
+    }
+
+    fn read(&self, text: &str, env: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        let env = env
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        Config::from_text(text, "causeway.toml", self.0.path(), env)
+    }
+}
+
+const AKENZA: &str = r#"[connectors.akenza]
+profile = "akenza-device"
+url = "mqtts://mqtt.akenza.io"
+
+[devices."pump 1"]
+connector = "akenza"
+private_key_file = "key.pem"
+"#;
+
+const PLAIN: &str = r#"[connectors.plant]
+profile = "plain"
+url = "mqtt://localhost"
+"#;
+
+const SECRET: &str = r#"[connectors.shared]
+profile = "akenza-secret"
+url = "mqtts://mqtt.akenza.io"
+secret_file = "secret"
+variables = { connector_id = "abc" }
+
+[devices.a]
+connector = "shared"
+"#;
+
+/// Every case of refused.txt is one mistake: the one error names its place, and shows no secret.
+#[test]
+fn what_is_wrong_is_named_by_file_key_and_line() {
+    let folder = Folder::new();
+    let (mut text, mut env) = (String::new(), Vec::new());
+    let mut cases = 0;
+    for line in include_str!("refused.txt").lines().skip(2) {
+        if let Some(file) = line.strip_prefix("use ") {
+            text = [PLAIN, AKENZA, SECRET]
+                .into_iter()
+                .find(|text| text.contains(&format!("{file:?}")))
+                .unwrap()
+                .to_owned();
+        } else if let Some(variable) = line.strip_prefix("env ") {
+            env.push(variable.split_once('=').unwrap());
+        } else if let Some(expected) = line.strip_prefix("=> ") {
+            let (place, message) = expected.split_once("… ").unwrap();
+            let error = match folder.read(&text, &env) {
+                Ok(_) => panic!("taken: {text}{env:?}"),
+                Err(error) => error.to_string(),
+            };
+            let named = error.starts_with(place) && error.contains(message);
+            let one = error.lines().count() == 1;
+            assert!(
+                named && one,
+                "expected {expected}\nin {error}\nof {text}{env:?}"
+            );
+            assert!(
+                !error.contains("hunter2") && !error.contains("s3cret"),
+                "{error}"
+            );
+            (text, env) = Default::default();
+            cases += 1;
+        } else if !(text.is_empty() && line.is_empty()) {
+            text += line;
+            text += "\n";
+        }
+    }
+    assert!(
+        text.is_empty() && cases > 90,
+        "{cases} cases, and {text:?} without =>"
+    );
+}
+
+#[test]
+fn one_mistake_is_one_error_and_all_of_them_are_told_in_the_order_of_the_file() {
+    let text =
+        format!("[http]\nwait = 1\n{SECRET}colour = 1\n[devices.b]\nconnector = \"sharde\"\n");
+    let error = Folder::new()
+        .read(&text, &[("CAUSEWAY__LOG__LEVEL", "loud")])
+        .unwrap_err();
+    let keys: Vec<_> = error.problems().iter().map(Problem::key).collect();
+    assert_eq!(
+        keys,
+        [
+            "http.wait",
+            "devices.a.colour",
+            "devices.b.connector",
+            "log.level"
+        ]
+    );
+    let lines: Vec<_> = error.problems().iter().map(Problem::line).collect();
+    assert_eq!(lines, [Some(2), Some(11), Some(13), None]);
+
+    // A connector that is not sound says so once, and not again for each of its devices.
+    let broken = SECRET.replace("connector_id", "conector_id");
+    let error = Folder::new().read(&broken, &[]).unwrap_err();
+    assert_eq!(error.problems().len(), 1, "{error}");
+}

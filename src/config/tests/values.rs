@@ -1,0 +1,268 @@
+//! What is read from a configuration, and what is warned of.
+
+use std::time::Duration;
+
+use super::{AKENZA, Folder, PLAIN, SECRET};
+use crate::broker::MqttVersion;
+use crate::config::{Config, ConnectWhen, LogFormat};
+use crate::profile::PasswordSource;
+
+#[test]
+fn an_empty_file_has_all_defaults() {
+    let config = Folder::new().read("", &[]).unwrap();
+    assert_eq!(config.http.listen.to_string(), "127.0.0.1:8080");
+    assert!(!config.http.allow_anonymous);
+    assert_eq!(config.http.max_body, 1_048_576);
+    assert_eq!(config.http.wait, Duration::from_secs(5));
+    assert_eq!(config.http.max_wait, Duration::from_secs(60));
+    assert_eq!(config.management.listen.to_string(), "127.0.0.1:9090");
+    assert_eq!(config.log.format, LogFormat::Human);
+    assert_eq!(config.log.level, "info");
+    assert_eq!(config.limits.connects_per_second, 50);
+    assert_eq!(config.limits.concurrent_connects, 64);
+    assert_eq!(config.limits.queued_uplinks, 1000);
+    assert_eq!(config.limits.queued_bytes, 64 * 1_048_576);
+    assert_eq!(config.downlinks.history, 1000);
+    assert_eq!(config.downlinks.history_bytes, 1_048_576);
+    assert!(config.connectors.is_empty() && config.devices.is_empty());
+    assert!(config.warnings.is_empty());
+}
+
+#[test]
+fn everything_that_is_written_down_arrives() {
+    let text = r#"
+        [http]
+        listen = "0.0.0.0:80"
+        allow_anonymous = true
+        max_body = 2048
+        wait = "1m"
+        max_wait = "2m"
+        [management]
+        listen = "[::1]:0"
+        [log]
+        format = "json"
+        level = "info,causeway::session=debug"
+        [limits]
+        connects_per_second = 1
+        concurrent_connects = 2
+        queued_uplinks = 3
+        queued_bytes = "2KiB"
+        [downlinks]
+        history = 0
+        history_bytes = "1 kB"
+        [connectors.one-2_3]
+        profile = "akenza-device"
+        url = "mqtts://Private.example:443"
+        ca_file = "ca.pem"
+        mqtt_version = "3.1.1"
+        connect = "eager"
+        variables = { audience_host = "private.example" }
+        [connectors.one-2_3.override]
+        token.lifetime = "20s"
+        token.kid = "cert-sha1"
+        [devices.0102]
+        connector = "one-2_3"
+        private_key_file = "key.pem"
+        passphrase_file = "secret"
+        certificate_file = "ca.pem"
+        variables = { audience_host = "other.example" }
+        "#;
+    let config = Folder::new().read(text, &[]).unwrap();
+    assert_eq!(config.http.listen.to_string(), "0.0.0.0:80");
+    assert_eq!(config.http.max_body, 2048);
+    assert_eq!(config.http.wait, Duration::from_secs(60));
+    assert_eq!(config.management.listen.port(), 0);
+    assert_eq!(config.log.format, LogFormat::Json);
+    assert_eq!(config.limits.connects_per_second, 1);
+    assert_eq!(config.limits.queued_bytes, 2048);
+    assert_eq!(config.downlinks.history, 0);
+    assert_eq!(config.downlinks.history_bytes, 1000);
+
+    let connector = &config.connectors["one-2_3"];
+    assert_eq!(connector.profile_name, "akenza-device");
+    assert_eq!(connector.url.to_string(), "mqtts://private.example:443");
+    assert_eq!(*connector.ca.as_ref().unwrap().bytes, b"a certificate");
+    assert_eq!(connector.mqtt_version, Some(MqttVersion::V311));
+    assert_eq!(connector.connect, ConnectWhen::Eager);
+    assert_eq!(connector.variables["audience_host"], "private.example");
+    let token = connector.profile.token.as_ref().unwrap();
+    assert_eq!(token.lifetime, Duration::from_secs(20));
+
+    let device = &config.devices["0102"];
+    assert_eq!(device.connector.as_str(), "one-2_3");
+    assert_eq!(*device.private_key.as_ref().unwrap().bytes, b"a key");
+    assert_eq!(
+        device.passphrase.as_ref().unwrap().expose(),
+        "s3cret-in-file"
+    );
+    assert!(device.certificate.is_some());
+    assert_eq!(device.variables["audience_host"], "other.example");
+}
+
+#[test]
+fn secrets_come_from_files_without_their_line_end() {
+    let folder = Folder::new();
+    for (content, expected) in [
+        ("a", "a"),
+        ("a\n", "a"),
+        ("a\r\n", "a"),
+        (" a \n\n", " a \n"),
+    ] {
+        folder.write("secret", content);
+        let config = folder.read(&format!("{PLAIN}secret_file = \"secret\"\n"), &[]);
+        let secret = config.unwrap().connectors["plant"].secret.clone().unwrap();
+        assert_eq!(secret.expose(), expected, "{content:?}");
+    }
+}
+
+#[test]
+fn an_override_from_a_profile_file_of_the_users_own() {
+    let folder = Folder::new();
+    let own = crate::profile::builtin("plain")
+        .unwrap()
+        .replace("optional-secret", "none");
+    folder.write("own.toml", own);
+    let text = PLAIN.replace("\"plain\"", "\"./own.toml\"");
+    let connector = folder.read(&text, &[]).unwrap().connectors["plant"].clone();
+    assert_eq!(connector.profile_name, "./own.toml");
+    assert_eq!(connector.profile.connect.password, PasswordSource::None);
+}
+
+#[test]
+fn environment_variables_go_before_the_file() {
+    let env = [
+        ("CAUSEWAY__HTTP__LISTEN", "0.0.0.0:0"),
+        ("CAUSEWAY__HTTP__ALLOW_ANONYMOUS", "true"),
+        ("CAUSEWAY__HTTP__MAX_BODY", "4096"),
+        ("CAUSEWAY__LIMITS__QUEUED_UPLINKS", "7"),
+        ("CAUSEWAY__CONNECTORS__PLANT__URL", "mqtts://broker"),
+        // All digits, and still text where text is asked for.
+        ("CAUSEWAY__CONNECTORS__PLANT__SECRET", "12345"),
+        ("CAUSEWAY__CONNECTORS__PLANT__MQTT_VERSION", "5"),
+        ("CAUSEWAY__CONNECTORS__PLANT__VARIABLES__USERNAME", "777"),
+        (
+            "CAUSEWAY__CONNECTORS__PLANT__OVERRIDE__UPLINK__MAX_QOS",
+            "2",
+        ),
+        (
+            "CAUSEWAY__CONNECTORS__PLANT__OVERRIDE__UPLINK__RETAIN",
+            "false",
+        ),
+        ("CAUSEWAY__DEVICES__PUMP-A__CONNECTOR", "plant"),
+        ("CAUSEWAY__DEVICES__NEW__CONNECTOR", "plant"),
+        ("CAUSEWAY_HTTP_LISTEN", "another program's"),
+        ("PATH", "/bin"),
+    ];
+    let text = format!("{PLAIN}secret_file = \"secret\"\n[devices.Pump-A]\nconnector = \"x\"\n");
+    let config = Folder::new().read(&text, &env).unwrap();
+    assert_eq!(config.http.listen.to_string(), "0.0.0.0:0");
+    assert_eq!(config.http.max_body, 4096);
+    assert_eq!(config.limits.queued_uplinks, 7);
+    let plant = &config.connectors["plant"];
+    assert_eq!(plant.url.to_string(), "mqtts://broker:8883");
+    assert_eq!(plant.secret.as_ref().unwrap().expose(), "12345");
+    assert_eq!(plant.mqtt_version, Some(MqttVersion::V5));
+    assert_eq!(plant.variables["username"], "777");
+    assert_eq!(plant.profile.uplink.max_qos.level(), 2);
+    assert!(!plant.profile.uplink.retain);
+    let devices: Vec<_> = config.devices.keys().map(|id| id.as_str()).collect();
+    assert_eq!(devices, ["Pump-A", "new"]);
+}
+
+#[test]
+fn rust_log_goes_before_the_file_and_our_own_variable_before_both() {
+    let folder = Folder::new();
+    let text = "[log]\nlevel = \"warn\"\n";
+    let rust_log = ("RUST_LOG", "hyper=off,causeway");
+    let ours = ("CAUSEWAY__LOG__LEVEL", "debug");
+    for (env, expected) in [
+        (vec![], "warn"),
+        (vec![rust_log], rust_log.1),
+        (vec![ours, rust_log], "debug"),
+        (vec![rust_log, ours], "debug"),
+        (vec![("RUST_LOG", "")], "warn"),
+    ] {
+        assert_eq!(folder.read(text, &env).unwrap().log.level, expected);
+    }
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    let error = Config::load("/nonexistent/causeway.toml".as_ref(), []).unwrap_err();
+    let expected = "/nonexistent/causeway.toml: cannot read /nonexistent/causeway.toml: ";
+    assert!(error.to_string().starts_with(expected), "{error}");
+}
+
+#[test]
+fn a_file_is_loaded_with_paths_from_its_own_folder() {
+    let folder = Folder::new();
+    folder.write("causeway.toml", AKENZA);
+    let config = Config::load(&folder.0.path().join("causeway.toml"), []).unwrap();
+    assert!(config.devices["pump 1"].private_key.is_some());
+}
+
+#[test]
+fn nothing_secret_is_in_a_configurations_debug_output() {
+    let text = format!(
+        "{SECRET}[connectors.x]\nprofile = \"plain\"\nurl = \"mqtt://localhost\"\nsecret = \"hunter2\"\n"
+    );
+    let config = Folder::new().read(&text, &[]).unwrap();
+    let shown = format!("{config:?}");
+    assert!(!shown.contains("s3cret") && !shown.contains("hunter2"));
+}
+
+#[test]
+fn a_secret_or_token_in_plain_text_over_a_network_is_warned_of() {
+    let folder = Folder::new();
+    let warnings = |text: String| -> Vec<String> {
+        let config = folder.read(&text, &[]).unwrap();
+        config.warnings.iter().map(|w| w.to_string()).collect()
+    };
+    let away = |text: &str| {
+        text.replace("mqtt://localhost", "mqtt://plant")
+            .replace("mqtts:", "mqtt:")
+    };
+    let secret = format!("{PLAIN}secret_file = \"secret\"\n");
+    assert_eq!(warnings(secret.clone()), [""; 0]);
+    assert_eq!(warnings(away(PLAIN)), [""; 0]);
+    for (text, expected) in [
+        (
+            away(&secret),
+            "causeway.toml:3: connectors.plant.url: secrets cross",
+        ),
+        (
+            away(AKENZA),
+            "causeway.toml:3: connectors.akenza.url: tokens cross",
+        ),
+    ] {
+        let found = warnings(text);
+        assert!(
+            found.len() == 1 && found[0].starts_with(expected),
+            "{found:?}"
+        );
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn private_files_that_others_may_read_are_warned_of_once() {
+    let folder = Folder::new();
+    folder.write(
+        "causeway.toml",
+        format!("{AKENZA}passphrase = \"hunter2\"\n"),
+    );
+    let path = folder.0.path().join("causeway.toml");
+    assert!(Config::load(&path, []).unwrap().warnings.is_empty());
+
+    folder.set_mode("key.pem", 0o640);
+    folder.set_mode("ca.pem", 0o644);
+    folder.set_mode("causeway.toml", 0o644);
+    let warnings = Config::load(&path, []).unwrap().warnings;
+    let shown: Vec<_> = warnings.iter().map(|w| w.to_string()).collect();
+    assert_eq!(shown.len(), 2, "{shown:?}");
+    assert!(
+        shown[0].contains(":7: devices.\"pump 1\".private_key_file: ")
+            && shown[0].contains("chmod 600")
+    );
+    assert!(shown[1].contains("passphrase") || shown[1].contains("secret is written in it"));
+}
