@@ -18,6 +18,9 @@ mod status;
 mod task;
 mod ticket;
 
+#[cfg(test)]
+mod tests;
+
 pub use budget::{Budget, Share};
 pub use gate::ConnectGate;
 pub use handle::{SessionHandle, SubmitError};
