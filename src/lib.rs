@@ -10,6 +10,7 @@ pub mod config;
 pub mod device;
 pub mod identity;
 pub mod message;
+pub mod mqtt;
 pub mod profile;
 pub mod secret;
 pub mod topic;
