@@ -11,6 +11,7 @@
 //!
 //! | part | owns |
 //! |---|---|
+//! | [`cli`] | arguments, and the one function that each command calls |
 //! | [`config`] | one file and its overrides, validated whole; the only reader of files and environment |
 //! | [`bridge`] | the composition root: build, run, drain |
 //! | [`http`] | routes, problems, server-sent events; the only importer of `axum` |
@@ -38,6 +39,7 @@
 
 pub mod bridge;
 pub mod broker;
+pub mod cli;
 pub mod config;
 #[cfg(feature = "demo")]
 pub mod demo;

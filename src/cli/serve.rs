@@ -1,0 +1,110 @@
+//! `causeway serve`: the bridge itself.
+
+use std::io;
+
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::error::CliError;
+use super::{ConfigFile, logging};
+use crate::config::Config;
+
+const EXAMPLES: &str = "\
+Examples:
+  causeway serve
+  causeway serve --config /etc/causeway/causeway.toml
+  CAUSEWAY__HTTP__LISTEN=127.0.0.1:9000 CAUSEWAY__LOG__LEVEL=debug causeway serve
+
+Stops on SIGTERM and SIGINT after what is under way has been answered; a second signal stops it at once.";
+
+/// Run the bridge
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Args {
+    #[command(flatten)]
+    config: ConfigFile,
+}
+
+impl Args {
+    pub(super) fn run(self) -> Result<(), CliError> {
+        let config = self.config.load()?;
+        logging::start(&config.log);
+        for warning in &config.warnings {
+            warn!("{warning}");
+        }
+        let failed = |error: io::Error| CliError::Failed(format!("cannot start: {error}"));
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()
+            .map_err(failed)?;
+        runtime.block_on(async {
+            let shutdown = CancellationToken::new();
+            stop_on_signals(shutdown.clone()).map_err(failed)?;
+            run_bridge(config, shutdown).await
+        })
+    }
+}
+
+/// Binds and runs the bridge until `shutdown`.
+async fn run_bridge(config: Config, shutdown: CancellationToken) -> Result<(), CliError> {
+    // LEAD: Bridge::bind(&config).await, print its addresses, .run(shutdown).await
+    let _ = (config, shutdown);
+    Err(CliError::Failed(
+        "the bridge is not part of this build".to_owned(),
+    ))
+}
+
+/// The first signal asks for a shutdown, the second one does not wait for it.
+fn stop_on_signals(shutdown: CancellationToken) -> io::Result<()> {
+    let mut signals = Signals::new()?;
+    tokio::spawn(async move {
+        let name = signals.next().await;
+        info!("received {name}, shutting down");
+        shutdown.cancel();
+        let name = signals.next().await;
+        warn!("received {name} again, stopping at once");
+        std::process::exit(1);
+    });
+    Ok(())
+}
+
+#[cfg(unix)]
+struct Signals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+#[cfg(unix)]
+impl Signals {
+    fn new() -> io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}
+
+#[cfg(not(unix))]
+struct Signals;
+
+#[cfg(not(unix))]
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self)
+    }
+
+    async fn next(&mut self) -> &'static str {
+        match tokio::signal::ctrl_c().await {
+            Ok(()) => "Ctrl-C",
+            Err(_) => std::future::pending().await,
+        }
+    }
+}
