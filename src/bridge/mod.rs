@@ -124,13 +124,22 @@ impl Bridge {
 }
 
 /// What all sessions share, for a configuration that is to run or only to be checked.
-pub fn shared(config: &Config, downlinks: Arc<dyn DownlinkSink>) -> Shared {
+fn shared(config: &Config, downlinks: Arc<dyn DownlinkSink>) -> Shared {
     Shared {
         gate: Arc::new(ConnectGate::new(config.limits.connects_per_second, config.limits.concurrent_connects)),
         budget: Budget::new(config.limits.queued_bytes),
         downlinks,
         shutdown: CancellationToken::new(),
     }
+}
+
+/// Builds everything that a configuration describes and lets it go again: finds what only shows when it is used.
+pub fn verify(config: &Config) -> Result<(), Vec<PlanError>> {
+    struct Nowhere;
+    impl DownlinkSink for Nowhere {
+        fn accept(&self, _: Downlink) {}
+    }
+    plan(config, &shared(config, Arc::new(Nowhere))).map(|_| ())
 }
 
 struct IntoHub(Arc<Hub>);

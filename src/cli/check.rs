@@ -4,10 +4,10 @@ use std::fmt::Write as _;
 
 use super::ConfigFile;
 use super::error::CliError;
-use super::token::token_spec;
+use crate::bridge;
 use crate::broker::Scheme;
 use crate::config::{Config, ConnectWhen, Connector, Device};
-use crate::profile::{Binding, PasswordSource, ScopeValues, SessionScope};
+use crate::profile::{Binding, ScopeValues, SessionScope};
 
 const EXAMPLES: &str = "\
 Example:
@@ -24,22 +24,11 @@ pub(super) struct Args {
 impl Args {
     pub(super) fn run(self) -> Result<String, CliError> {
         let config = self.config.load()?;
-        let unusable = unusable(&config);
-        if !unusable.is_empty() {
-            return Err(CliError::Unusable(unusable));
-        }
+        bridge::verify(&config).map_err(|errors| {
+            CliError::Unusable(errors.iter().map(ToString::to_string).collect())
+        })?;
         Ok(summary(&config, &self.config.path.display().to_string()))
     }
-}
-
-/// Keys and certificates that were read and cannot be used.
-fn unusable(config: &Config) -> Vec<String> {
-    // LEAD: crate::bridge::plan(config, &crate::bridge::shared(config, …)) finds the same, and connectors' TLS.
-    pairs(config)
-        .filter(|(connector, _)| connector.profile.connect.password == PasswordSource::Jwt)
-        .filter_map(|(connector, device)| token_spec(connector, device).err())
-        .map(|error| error.to_string())
-        .collect()
 }
 
 fn summary(config: &Config, file: &str) -> String {

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::error::CliError;
+use crate::http;
 
 const FILE: &str = "openapi.json";
 
@@ -19,7 +20,7 @@ pub(super) struct Args {
 
 impl Args {
     pub(super) fn run(self) -> Result<String, CliError> {
-        let document = document()?;
+        let document = http::openapi_json();
         let Some(folder) = self.out else {
             return Ok(document);
         };
@@ -29,11 +30,4 @@ impl Args {
             .map_err(|error| CliError::Io(file.clone(), error))?;
         Ok(format!("{}\n", file.display()))
     }
-}
-
-fn document() -> Result<String, CliError> {
-    // LEAD: crate::http::openapi(), pretty-printed, with a line end
-    Err(CliError::Failed(
-        "the HTTP interface is not part of this build".to_owned(),
-    ))
 }

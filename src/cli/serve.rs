@@ -7,6 +7,7 @@ use tracing::{info, warn};
 
 use super::error::CliError;
 use super::{ConfigFile, logging};
+use crate::bridge::{Bridge, StartError};
 use crate::config::Config;
 
 const EXAMPLES: &str = "\
@@ -47,11 +48,23 @@ impl Args {
 
 /// Binds and runs the bridge until `shutdown`.
 async fn run_bridge(config: Config, shutdown: CancellationToken) -> Result<(), CliError> {
-    // LEAD: Bridge::bind(&config).await, print its addresses, .run(shutdown).await
-    let _ = (config, shutdown);
-    Err(CliError::Failed(
-        "the bridge is not part of this build".to_owned(),
-    ))
+    let bridge = Bridge::bind(&config).await.map_err(|error| match error {
+        StartError::Plan(errors) => {
+            CliError::Unusable(errors.iter().map(ToString::to_string).collect())
+        }
+        error @ StartError::Bind { .. } => CliError::Failed(error.to_string()),
+    })?;
+    let failed = |error: io::Error| CliError::Failed(error.to_string());
+    let (http, management) = (bridge.address(), bridge.management_address());
+    let (http, management) = (http.map_err(failed)?, management.map_err(failed)?);
+    info!(
+        connectors = config.connectors.len(),
+        devices = config.devices.len(),
+        "serving http://{http}, management http://{management}"
+    );
+    // The configuration holds keys and secrets that the bridge has taken over.
+    drop(config);
+    bridge.run(shutdown).await.map_err(failed)
 }
 
 /// The first signal asks for a shutdown, the second one does not wait for it.

@@ -4,10 +4,10 @@ use std::time::SystemTime;
 
 use super::ConfigFile;
 use super::error::CliError;
+use crate::bridge;
 use crate::config::{Config, Connector, Device};
 use crate::device::DeviceId;
-use crate::identity::{self, KidMode, SigningKey, TokenSpec, issue};
-use crate::profile::{Binding, KidTemplate, ScopeValues};
+use crate::identity::issue;
 
 const EXAMPLES: &str = "\
 Example:
@@ -39,7 +39,8 @@ impl Args {
                 device.id, connector.profile_name
             )));
         }
-        let (key, spec) = token_spec(connector, device)?;
+        let (key, spec) = bridge::token_spec(connector, device)
+            .map_err(|error| CliError::Unusable(vec![error.to_string()]))?;
         let token = issue(&key, &spec, SystemTime::now())?;
         eprintln!(
             "expires at {}",
@@ -63,59 +64,6 @@ fn find<'a>(config: &'a Config, id: &DeviceId) -> Result<(&'a Connector, &'a Dev
         };
         CliError::Failed(format!("the configuration has no device {id}; {known}"))
     })
-}
-
-/// The key and the texts of a device's token.
-// LEAD: replace by crate::bridge::token_spec (map its error to CliError::Unusable), here and in check.rs.
-pub(super) fn token_spec(
-    connector: &Connector,
-    device: &Device,
-) -> Result<(SigningKey, TokenSpec), CliError> {
-    let place = format!("devices.{:?}", device.id);
-    let unusable = |error: String| CliError::Unusable(vec![format!("{place}: {error}")]);
-    let (Some(token), Some(file)) = (&connector.profile.token, &device.private_key) else {
-        return Err(unusable("has no private_key_file".to_owned()));
-    };
-    let key = SigningKey::from_pem(&file.path, &file.bytes, device.passphrase.as_ref())
-        .map_err(|error| unusable(error.to_string()))?;
-    let certificate = match &device.certificate {
-        Some(file) => identity::certificates(&file.path, &file.bytes)
-            .map_err(|error| unusable(error.to_string()))?
-            .into_iter()
-            .next(),
-        None => None,
-    };
-    let values = ScopeValues {
-        connector: &connector.name,
-        host: connector.url.host(),
-        device: Some(&device.id),
-        secret: device.secret.as_ref().or(connector.secret.as_ref()),
-        connector_variables: &connector.variables,
-        device_variables: &device.variables,
-    };
-    let text = Binding::new(&connector.profile, values)
-        .and_then(|binding| binding.token())
-        .map_err(|error| unusable(error.to_string()))?
-        .ok_or_else(|| unusable("has no token".to_owned()))?;
-    let mode = match (&token.kid, text.literal_kid) {
-        (KidTemplate::SpkiSha256, _) => KidMode::SpkiSha256,
-        (KidTemplate::CertSha1, _) => KidMode::CertSha1,
-        (KidTemplate::Literal(_), Some(literal)) => KidMode::Literal(literal),
-        (KidTemplate::None | KidTemplate::Literal(_), _) => KidMode::None,
-    };
-    let kid = identity::kid(&mode, &key, certificate.as_deref())
-        .map_err(|error| unusable(error.to_string()))?;
-    let spec = TokenSpec {
-        audience: text.audience,
-        lifetime: token.lifetime,
-        kid,
-        claims: text
-            .claims
-            .into_iter()
-            .map(|(name, value)| (name, value.into()))
-            .collect(),
-    };
-    Ok((key, spec))
 }
 
 #[cfg(test)]
