@@ -34,7 +34,7 @@ impl Args {
 
 /// Keys and certificates that were read and cannot be used.
 fn unusable(config: &Config) -> Vec<String> {
-    // LEAD: crate::bridge::plan(config, &crate::bridge::shared(config, …)) finds the same, and connectors' TLS.
+    // WIRE: crate::bridge::plan(config, &crate::bridge::shared(config, …)) finds the same, and connectors' TLS.
     pairs(config)
         .filter(|(connector, _)| connector.profile.connect.password == PasswordSource::Jwt)
         .filter_map(|(connector, device)| token_spec(connector, device).err())

@@ -32,7 +32,7 @@ impl Args {
 }
 
 fn document() -> Result<String, CliError> {
-    // LEAD: crate::http::openapi(), pretty-printed, with a line end
+    // WIRE: crate::http::openapi(), pretty-printed, with a line end
     Err(CliError::Failed(
         "the HTTP interface is not part of this build".to_owned(),
     ))

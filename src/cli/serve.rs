@@ -3,10 +3,10 @@
 use std::io;
 
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::warn;
 
 use super::error::CliError;
-use super::{ConfigFile, logging};
+use super::{ConfigFile, logging, signals};
 use crate::config::Config;
 
 const EXAMPLES: &str = "\
@@ -39,7 +39,7 @@ impl Args {
             .map_err(failed)?;
         runtime.block_on(async {
             let shutdown = CancellationToken::new();
-            stop_on_signals(shutdown.clone()).map_err(failed)?;
+            signals::stop(shutdown.clone()).map_err(failed)?;
             run_bridge(config, shutdown).await
         })
     }
@@ -47,64 +47,9 @@ impl Args {
 
 /// Binds and runs the bridge until `shutdown`.
 async fn run_bridge(config: Config, shutdown: CancellationToken) -> Result<(), CliError> {
-    // LEAD: Bridge::bind(&config).await, print its addresses, .run(shutdown).await
+    // WIRE: Bridge::bind(&config).await, print its addresses, .run(shutdown).await
     let _ = (config, shutdown);
     Err(CliError::Failed(
         "the bridge is not part of this build".to_owned(),
     ))
-}
-
-/// The first signal asks for a shutdown, the second one does not wait for it.
-fn stop_on_signals(shutdown: CancellationToken) -> io::Result<()> {
-    let mut signals = Signals::new()?;
-    tokio::spawn(async move {
-        let name = signals.next().await;
-        info!("received {name}, shutting down");
-        shutdown.cancel();
-        let name = signals.next().await;
-        warn!("received {name} again, stopping at once");
-        std::process::exit(1);
-    });
-    Ok(())
-}
-
-#[cfg(unix)]
-struct Signals {
-    terminate: tokio::signal::unix::Signal,
-    interrupt: tokio::signal::unix::Signal,
-}
-
-#[cfg(unix)]
-impl Signals {
-    fn new() -> io::Result<Self> {
-        use tokio::signal::unix::{SignalKind, signal};
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        })
-    }
-
-    async fn next(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
-        }
-    }
-}
-
-#[cfg(not(unix))]
-struct Signals;
-
-#[cfg(not(unix))]
-impl Signals {
-    fn new() -> io::Result<Self> {
-        Ok(Self)
-    }
-
-    async fn next(&mut self) -> &'static str {
-        match tokio::signal::ctrl_c().await {
-            Ok(()) => "Ctrl-C",
-            Err(_) => std::future::pending().await,
-        }
-    }
 }

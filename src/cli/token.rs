@@ -66,7 +66,7 @@ fn find<'a>(config: &'a Config, id: &DeviceId) -> Result<(&'a Connector, &'a Dev
 }
 
 /// The key and the texts of a device's token.
-// LEAD: replace by crate::bridge::token_spec (map its error to CliError::Unusable), here and in check.rs.
+// WIRE: replace by crate::bridge::token_spec (map its error to CliError::Unusable), here and in check.rs.
 pub(super) fn token_spec(
     connector: &Connector,
     device: &Device,
