@@ -36,7 +36,7 @@ pub(super) struct Args {
 
 impl Args {
     pub(super) fn run(self) -> Result<(), CliError> {
-        // LEAD: crate::demo::run(options), with logging::start at level "warn" and serve::stop_on_signals
+        // WIRE: crate::demo::run(options), with logging::start at level "warn" and signals::stop
         let Self {
             dir,
             http,
