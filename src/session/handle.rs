@@ -32,8 +32,10 @@ pub(super) enum Command {
 pub(super) struct Entry {
     pub(super) publish: Publish,
     pub(super) slip: Slip,
+    /// Whether it waits for as long as it takes, refused connections included.
+    pub(super) patient: bool,
     /// Its bytes in the budget, given back when the entry is gone.
-    pub(super) _share: Share,
+    pub(super) _share: Option<Share>,
 }
 
 /// A session takes no more at the moment, or at all.
@@ -74,11 +76,28 @@ impl SessionHandle {
         match self.commands.try_send(Command::Publish(Entry {
             publish,
             slip,
-            _share: share,
+            patient: false,
+            _share: Some(share),
         })) {
             Ok(()) => Ok(ticket),
             Err(mpsc::error::TrySendError::Full(_)) => Err(SubmitError::Full),
             Err(mpsc::error::TrySendError::Closed(_)) => Err(SubmitError::Closed),
+        }
+    }
+
+    /// Queues a publish that is kept elsewhere as well: waits for room, is not settled by a refused connection, and is
+    /// not counted in the budget. The caller bounds how many there are at a time.
+    pub async fn submit_patiently(&self, publish: Publish) -> Result<Ticket, SubmitError> {
+        let (ticket, slip) = ticket();
+        let entry = Entry {
+            publish,
+            slip,
+            patient: true,
+            _share: None,
+        };
+        match self.commands.send(Command::Publish(entry)).await {
+            Ok(()) => Ok(ticket),
+            Err(_) => Err(SubmitError::Closed),
         }
     }
 
