@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
 
-use super::backoff::{Backoff, Ended, is_final, jitter};
+use super::backoff::{Backoff, Close, Ended, is_final, jitter};
 use super::handle::{Command, Entry, SessionHandle};
 use super::ledger::{InFlight, Ledger};
 use super::live;
@@ -117,7 +117,7 @@ impl Session {
         let stream = stream.map_err(|error| Ended::Lost {
             what: error.to_string(),
             hint: error.hint(),
-            silently: false,
+            close: Close::Failed,
         })?;
         // The token is made as late as possible, so that a slow connect does not use up its lifetime.
         let fresh = self
@@ -302,7 +302,7 @@ fn before_connack(error: ConnectionError) -> Ended {
     Ended::Lost {
         what: format!("{error}, before it had answered CONNECT"),
         hint,
-        silently: false,
+        close: Close::Failed,
     }
 }
 
