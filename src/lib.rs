@@ -7,6 +7,7 @@
 
 pub mod broker;
 pub mod device;
+pub mod downlink;
 pub mod identity;
 pub mod message;
 pub mod mqtt;
