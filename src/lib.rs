@@ -8,9 +8,11 @@
 pub mod broker;
 pub mod device;
 pub mod downlink;
+pub mod http;
 pub mod identity;
 pub mod message;
 pub mod mqtt;
+pub mod observe;
 pub mod profile;
 pub mod registry;
 pub mod secret;

@@ -40,6 +40,12 @@ fn accept(hub: &Hub, number: usize) -> Cursor {
     accept_on(hub, number, "t")
 }
 
+fn accept_many(hub: &Hub, count: usize) {
+    for _ in 0..count {
+        accept(hub, 0);
+    }
+}
+
 fn listen(hub: &Arc<Hub>, devices: &[usize], after: After) -> Subscription {
     hub.subscribe(devices.iter().map(|n| device(*n)), None, after)
 }
@@ -85,7 +91,7 @@ fn a_listener_reads_from_where_it_says() {
 #[test]
 fn a_gap_names_what_may_be_missing() {
     let hub = hub(2);
-    (0..5).for_each(|_| drop(accept(&hub, 0)));
+    accept_many(&hub, 5);
     accept(&hub, 1);
     let gap = |device: Option<usize>, after, next| Gap {
         device: device.map(self::device),
@@ -131,7 +137,7 @@ fn a_listener_that_fell_off_is_told_and_finds_its_gap() {
     let hub = hub(2);
     let mut slow = listen(&hub, &[0, 1], After::Now);
     accept(&hub, 1);
-    (0..3).for_each(|_| drop(accept(&hub, 0)));
+    accept_many(&hub, 3);
     assert!(matches!(slow.try_next(), Some(Delivery::Behind)));
     let again = After::Cursor(slow.position().unwrap());
     let (events, gaps) = drain(&mut listen(&hub, &[0, 1], again));
@@ -146,7 +152,7 @@ fn the_window_is_bounded_by_bytes_and_keeps_the_latest() {
         bytes: 2000,
     };
     let hub = Arc::new(Hub::starting_at(limits, Cursor::from_raw(START)));
-    (0..100).for_each(|_| drop(accept(&hub, 0)));
+    accept_many(&hub, 100);
     let kept = drain(&mut listen(&hub, &[0], After::Earliest)).0;
     assert!((1..10).contains(&kept.len()), "{} kept", kept.len());
     let large = hub.accept(Downlink {

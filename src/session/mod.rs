@@ -12,6 +12,8 @@ mod status;
 mod ticket;
 
 pub use budget::{Budget, Share};
+#[cfg(test)]
+pub(crate) use handle::Detached;
 pub use handle::{SessionHandle, SubmitError};
 pub use outcome::{NotSent, Outcome, Publish};
 pub use status::{Counters, Snapshot, State, Status, Trouble};
