@@ -69,11 +69,7 @@ async fn list(
     }
     let limit = limit.unwrap_or(DEFAULT_PAGE);
     let mut page = registry.page(after.as_ref());
-    let devices: Vec<_> = page
-        .by_ref()
-        .take(limit)
-        .map(|d| DeviceBody::of(d))
-        .collect();
+    let devices: Vec<_> = page.by_ref().take(limit).map(DeviceBody::of).collect();
     let more = page.next().is_some();
     let next = devices.last().filter(|_| more).map(|last| last.id.clone());
     Ok(Json(DevicePage { devices, next }))

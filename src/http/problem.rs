@@ -79,9 +79,12 @@ impl Kind {
     }
 }
 
-/// One error answer.
+/// One error answer. Boxed, so that what does not fail does not carry its size.
 #[derive(Debug)]
-pub(super) struct Problem {
+pub(super) struct Problem(Box<Parts>);
+
+#[derive(Debug)]
+struct Parts {
     kind: Kind,
     detail: Cow<'static, str>,
     hint: Option<Cow<'static, str>>,
@@ -94,7 +97,7 @@ pub(super) struct Problem {
 
 impl Problem {
     pub(super) fn new(kind: Kind, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self {
+        Self(Box::new(Parts {
             kind,
             detail: detail.into(),
             hint: None,
@@ -102,36 +105,35 @@ impl Problem {
             retryable: false,
             retry_after: None,
             header: None,
-        }
+        }))
     }
 
     /// What to do about it.
     pub(super) fn hint(mut self, hint: impl Into<Cow<'static, str>>) -> Self {
-        self.hint = Some(hint.into());
+        self.0.hint = Some(hint.into());
         self
     }
 
     /// The broker's reason.
     pub(super) fn reason(mut self, reason: Reason) -> Self {
-        self.reason = Some(reason);
+        self.0.reason = Some(reason);
         self
     }
 
-    /// The same request may succeed later.
+    /// Whether the same request may succeed later.
     pub(super) fn retryable(mut self, retryable: bool) -> Self {
-        self.retryable = retryable;
+        self.0.retryable = retryable;
         self
     }
 
     /// The same request may succeed after so many seconds.
     pub(super) fn retry_after(mut self, seconds: u32) -> Self {
-        self.retryable = true;
-        self.retry_after = Some(seconds);
-        self
+        self.0.retry_after = Some(seconds);
+        self.retryable(true)
     }
 
     pub(super) fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.header = Some((name, value));
+        self.0.header = Some((name, value));
         self
     }
 }
@@ -174,17 +176,18 @@ pub(super) struct ProblemBody<'a> {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let (status, slug, title) = self.kind.describe();
+        let parts = *self.0;
+        let (status, slug, title) = parts.kind.describe();
         let body = ProblemBody {
             r#type: format!("/docs#problem-{slug}"),
             title,
             status: status.as_u16(),
-            detail: &self.detail,
-            reason_code: self.reason.map(|reason| reason.0),
-            reason: self.reason.map(Reason::name),
-            retryable: self.retryable,
+            detail: &parts.detail,
+            reason_code: parts.reason.map(|reason| reason.0),
+            reason: parts.reason.map(Reason::name),
+            retryable: parts.retryable,
             queued: false,
-            hint: self.hint.as_deref(),
+            hint: parts.hint.as_deref(),
         };
         let mut json = serde_json::to_vec(&body).unwrap_or_default();
         json.push(b'\n');
@@ -195,10 +198,10 @@ impl IntoResponse for Problem {
             CONTENT_TYPE,
             HeaderValue::from_static("application/problem+json"),
         );
-        if let Some(seconds) = self.retry_after {
+        if let Some(seconds) = parts.retry_after {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
-        if let Some((name, value)) = self.header {
+        if let Some((name, value)) = parts.header {
             headers.insert(name, value);
         }
         response

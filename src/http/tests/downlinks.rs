@@ -192,6 +192,22 @@ async fn polls_have_the_described_form() {
     let answer = poll(bridge.address, &format!("{PLAIN}?after=1")).await;
     assert_eq!(answer.json()["events"].as_array().unwrap().len(), 4);
     assert!(serde_json::from_slice::<DownlinkPage>(&answer.body).is_ok());
+    let description = serde_json::to_value(crate::http::openapi()).unwrap();
+    let described = |value: &serde_json::Value, name: &str| {
+        let properties = &description["components"]["schemas"][name]["properties"];
+        for key in value.as_object().unwrap().keys() {
+            assert!(
+                properties.get(key).is_some(),
+                "{name} has an undescribed {key}"
+            );
+        }
+    };
+    described(&answer.json(), "DownlinkPage");
+    for event in answer.json()["events"].as_array().unwrap() {
+        described(event, "DownlinkEvent");
+        let is_gap = event["event"] == "gap";
+        described(&event["data"], if is_gap { "Gap" } else { "Downlink" });
+    }
 }
 
 #[tokio::test]
