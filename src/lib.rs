@@ -49,6 +49,7 @@ pub mod http;
 pub mod identity;
 pub mod message;
 pub mod mqtt;
+pub mod observe;
 pub mod profile;
 pub mod registry;
 pub mod secret;

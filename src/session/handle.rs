@@ -122,3 +122,48 @@ impl SessionHandle {
         &self.client_id
     }
 }
+
+/// A session without a task: tests see what it is told, and say what becomes of it.
+#[cfg(test)]
+pub(crate) struct Detached {
+    commands: mpsc::Receiver<Command>,
+    status: Arc<Status>,
+}
+
+#[cfg(test)]
+impl Detached {
+    /// A handle with room for so many commands.
+    pub(crate) fn new(queue: usize) -> (SessionHandle, Self) {
+        let (handle, commands) = SessionHandle::new(queue, Budget::new(1 << 30), "client".into());
+        let status = Arc::clone(&handle.status);
+        (handle, Self { commands, status })
+    }
+
+    /// The next publish, marked as sent, settled with this outcome, or held unsettled without one.
+    pub(crate) async fn settle(&mut self, outcome: Option<super::Outcome>) -> Publish {
+        loop {
+            match self.commands.recv().await {
+                Some(Command::Publish(entry)) => {
+                    assert!(entry.slip.mark_sent());
+                    match outcome {
+                        Some(outcome) => entry.slip.settle(outcome),
+                        None => std::mem::forget(entry.slip),
+                    }
+                    return entry.publish;
+                }
+                Some(Command::Connect) => {}
+                None => panic!("all handles are gone"),
+            }
+        }
+    }
+
+    /// Waits until it is told to connect.
+    pub(crate) async fn told_to_connect(&mut self) {
+        assert!(matches!(self.commands.recv().await, Some(Command::Connect)));
+    }
+
+    /// Notes what went wrong.
+    pub(crate) fn trouble(&self, state: super::State, what: &str, hint: &'static str) {
+        self.status.trouble(state, what.to_owned(), hint);
+    }
+}
