@@ -6,6 +6,8 @@
 //! ```
 
 pub mod broker;
+#[cfg(feature = "demo")]
+pub mod demo;
 pub mod device;
 pub mod identity;
 pub mod message;
