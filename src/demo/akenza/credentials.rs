@@ -55,12 +55,15 @@ fn check_device(
     now: SystemTime,
 ) -> Result<Who, Refusal> {
     let Some((id, keys)) = registry.devices.get_key_value(client_id) else {
+        // Without a token it was meant for a connector.
+        if token.split('.').count() != 3 {
+            let text =
+                "the user name is not a device connector's id, and the password is not a token";
+            return Err(Refusal::new(Reason::BAD_USER_NAME_OR_PASSWORD, text));
+        }
         return Err(Refusal::new(
             Reason::CLIENT_ID_NOT_VALID,
-            format!(
-                "the client id {client_id:?} is not a device with a registered key \
-                 (and the user name is not a device connector's id)"
-            ),
+            format!("the client id {client_id:?} is not a device with a registered key"),
         ));
     };
     let audience = format!("https://akenza.io/devices/{id}");

@@ -48,14 +48,14 @@ impl Gate for Akenza {
                 issued_at,
                 until,
             } => Admission {
-                session: format!("device/{id}"),
+                scope: "device".to_owned(),
                 access: Box::new(DeviceAccess { id, records }),
                 until: Some(until),
                 token_issued_at: Some(issued_at),
             },
             Who::Connector { id } => Admission {
                 // Client ids are arbitrary here, and must not meet a device's or another connector's.
-                session: format!("connector/{id}/{}", hello.connect.client_id),
+                scope: format!("connector {id}"),
                 access: Box::new(ConnectorAccess {
                     id,
                     registry,

@@ -47,8 +47,8 @@ pub struct Hello<'a> {
 
 /// A client that was let in.
 pub struct Admission {
-    /// The name of its session: another connection of this name takes the session over.
-    pub session: String,
+    /// Within which its client id names its session: another connection with both takes the session over.
+    pub scope: String,
     /// What it may do.
     pub access: Box<dyn Access>,
     /// When it must go: its token's `exp`.

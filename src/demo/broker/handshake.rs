@@ -65,26 +65,25 @@ fn welcome(
     if let Some(reason) = hub.faults.refuses_connects() {
         return Err(Refusal::new(reason, "nobody is let in at the moment"));
     }
-    if connect.client_id.is_empty() {
-        if version == MqttVersion::V311 && !connect.clean_start {
-            let text = "a session that is kept needs a client id (MQTT 3.1.1 §3.1.3.1)";
-            return Err(Refusal::new(Reason::CLIENT_ID_NOT_VALID, text));
-        }
-        connect.client_id = format!("anonymous-{}", uuid::Uuid::now_v7());
+    if connect.client_id.is_empty() && version == MqttVersion::V311 && !connect.clean_start {
+        let text = "a session that is kept needs a client id (MQTT 3.1.1 §3.1.3.1)";
+        return Err(Refusal::new(Reason::CLIENT_ID_NOT_VALID, text));
     }
     let admission = hub.gate.admit(&Hello {
         connect,
         certificate,
         now: SystemTime::now(),
     })?;
+    if connect.client_id.is_empty() {
+        connect.client_id = format!("anonymous-{}", uuid::Uuid::now_v7());
+    }
+    let session = format!("{}\0{}", admission.scope, connect.client_id);
     let terms = Terms {
         client_id: connect.client_id.clone(),
         clean_start: connect.clean_start,
         session_expiry: connect.session_expiry,
     };
-    let attachment = hub
-        .sessions
-        .attach(&admission.session, terms, Instant::now());
+    let attachment = hub.sessions.attach(&session, terms, Instant::now());
     let Some(attachment) = attachment else {
         return Err(Refusal::new(
             Reason::SERVER_UNAVAILABLE,

@@ -121,7 +121,7 @@ fn refusals(setup: &Setup) -> Vec<(&'static str, Connect, Reason, &'static str)>
         (
             "unknown connector",
             connect("any", "other", Secret::new(SECRET)),
-            Reason::CLIENT_ID_NOT_VALID,
+            BAD,
             "connector's id",
         ),
     ]

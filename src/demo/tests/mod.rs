@@ -2,7 +2,9 @@
 
 mod client;
 mod connect;
+mod console;
 mod downlinks;
 mod publish;
+mod run;
 mod session;
 mod setup;
