@@ -46,14 +46,10 @@ impl Default for DemoOptions {
     }
 }
 
-/// What the demo hands to the bridge: a configuration in a file, and the listeners that it names, already bound.
+/// What the demo hands to the bridge.
 pub struct BridgeParts {
-    /// The configuration's file; paths in it are relative to it.
+    /// The configuration's file; paths in it are relative to it. Its ports may be 0.
     pub config_file: PathBuf,
-    /// The main listener.
-    pub http: TcpListener,
-    /// The management listener.
-    pub management: TcpListener,
     /// Asks the bridge to drain and end.
     pub shutdown: CancellationToken,
 }
@@ -61,8 +57,15 @@ pub struct BridgeParts {
 /// Any error of the bridge.
 pub type BridgeError = Box<dyn std::error::Error + Send + Sync>;
 
-/// A bridge that answers on its listeners; it resolves when the bridge has drained and ended.
-pub type RunningBridge = Pin<Box<dyn Future<Output = Result<(), BridgeError>> + Send>>;
+/// A bridge that is bound to its addresses.
+pub struct RunningBridge {
+    /// Where it listens.
+    pub http: SocketAddr,
+    /// Where its management listener is.
+    pub management: SocketAddr,
+    /// Runs it; resolves when it has drained and ended.
+    pub run: Pin<Box<dyn Future<Output = Result<(), BridgeError>> + Send>>,
+}
 
 /// A demo that cannot start or go on.
 #[derive(Debug, thiserror::Error)]
@@ -100,7 +103,7 @@ pub enum DemoError {
     Bridge(BridgeError),
 }
 
-/// Runs the demo until `shutdown`, or until the bridge ends. `start_bridge` resolves when the bridge answers.
+/// Runs the demo until `shutdown`, or until the bridge ends. `start_bridge` resolves when the bridge is bound.
 pub async fn run<B, R>(
     options: DemoOptions,
     start_bridge: B,
@@ -112,11 +115,10 @@ where
 {
     // Ports first: a demo that cannot run leaves no folder behind.
     let listeners = Listeners::bind(&options).await?;
-    let addresses = listeners.addresses;
+    let mut addresses = listeners.addresses;
     let dir = options.dir;
     // Making an RSA key takes a while.
     let mut folder = tokio::task::spawn_blocking(move || Folder::open(&dir)).await??;
-    let config_file = folder.write_config(&addresses)?;
 
     // The platform outlives the bridge, which drains against it.
     let platform_shutdown = CancellationToken::new();
@@ -135,24 +137,24 @@ where
     tasks.spawn(console.serve(listeners.console, platform_shutdown.clone()));
 
     let bridge_shutdown = CancellationToken::new();
-    let mut bridge = start_bridge(BridgeParts {
-        config_file,
-        http: listeners.http,
-        management: listeners.management,
+    let bridge = start_bridge(BridgeParts {
+        config_file: folder.write_config(&addresses)?,
         shutdown: bridge_shutdown.clone(),
-    })
-    .await
-    .map_err(DemoError::Bridge)?;
+    });
+    let bridge = bridge.await.map_err(DemoError::Bridge)?;
+    (addresses.http, addresses.management) = (bridge.http, bridge.management);
+    let mut running = tokio::spawn(bridge.run);
 
+    folder.write_config(&addresses)?;
     let summary = folder.summary(&addresses);
     folder.write_summary(&summary)?;
     print!("{}", announce::text(folder.dir(), &summary));
 
     let ended = tokio::select! {
-        ended = &mut bridge => ended,
+        ended = &mut running => ended,
         () = shutdown.cancelled() => {
             bridge_shutdown.cancel();
-            bridge.await
+            running.await
         }
     };
     folder.remove_summary()?;
@@ -160,13 +162,15 @@ where
     broker.closed().await;
     tasks.close();
     tasks.wait().await;
-    ended.map_err(DemoError::Bridge)
+    match ended {
+        Ok(ended) => ended.map_err(DemoError::Bridge),
+        Err(panicked) => Err(DemoError::Bridge(panicked.into())),
+    }
 }
 
+/// The platform's listeners. The bridge binds its own.
 struct Listeners {
     addresses: Addresses,
-    http: TcpListener,
-    management: TcpListener,
     console: TcpListener,
     mqtt: TcpListener,
     mqtts: TcpListener,
@@ -174,21 +178,21 @@ struct Listeners {
 
 impl Listeners {
     async fn bind(options: &DemoOptions) -> Result<Self, DemoError> {
-        let (http, http_address) = bind(options.http, "--http").await?;
-        let (management, management_address) = bind(options.management, "--management").await?;
+        // Bound for a moment, so that a port that is taken is named with its option.
+        drop(bind(options.http, "--http").await?);
+        drop(bind(options.management, "--management").await?);
         let (console, console_address) = bind(options.console, "--console").await?;
         let (mqtt, mqtt_address) = bind(options.mqtt, "--mqtt").await?;
         let (mqtts, mqtts_address) = bind(options.mqtts, "--mqtts").await?;
+        let of_bridge = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         Ok(Self {
             addresses: Addresses {
-                http: http_address,
-                management: management_address,
+                http: of_bridge(options.http),
+                management: of_bridge(options.management),
                 console: console_address,
                 mqtt: mqtt_address,
                 mqtts: mqtts_address,
             },
-            http,
-            management,
             console,
             mqtt,
             mqtts,

@@ -20,9 +20,13 @@ use crate::demo::{BridgeParts, DemoError, DemoOptions, RunningBridge, run};
 use crate::identity::{SigningKey, issue};
 use crate::secret::Secret;
 
+/// Where the bridge that does nothing says that it listens.
+const HTTP: &str = "127.0.0.1:11111";
+const MANAGEMENT: &str = "127.0.0.1:22222";
+
 struct Demo {
     summary: Value,
-    config: String,
+    config_at_start: String,
     shutdown: CancellationToken,
     ended: JoinHandle<Result<(), DemoError>>,
 }
@@ -41,20 +45,23 @@ fn any_ports(dir: &Path) -> DemoOptions {
 impl Demo {
     async fn start(dir: &Path) -> Self {
         let shutdown = CancellationToken::new();
-        let (started, config) = oneshot::channel();
+        let (started, config_at_start) = oneshot::channel();
         let bridge = |parts: BridgeParts| async move {
             started
                 .send(fs::read_to_string(&parts.config_file).unwrap())
                 .unwrap();
-            let running: RunningBridge = Box::pin(async move {
+            let run = async move {
                 parts.shutdown.cancelled().await;
-                drop((parts.http, parts.management));
                 Ok(())
-            });
-            Ok(running)
+            };
+            Ok(RunningBridge {
+                http: HTTP.parse().unwrap(),
+                management: MANAGEMENT.parse().unwrap(),
+                run: Box::pin(run),
+            })
         };
         let ended = tokio::spawn(run(any_ports(dir), bridge, shutdown.clone()));
-        let config = config.await.unwrap();
+        let config_at_start = config_at_start.await.unwrap();
         // Written right after the bridge has started.
         let file = dir.join("demo.json");
         while !file.exists() {
@@ -63,7 +70,7 @@ impl Demo {
         }
         Self {
             summary: serde_json::from_slice(&fs::read(&file).unwrap()).unwrap(),
-            config,
+            config_at_start,
             shutdown,
             ended,
         }
@@ -162,12 +169,21 @@ async fn a_second_run_uses_what_the_first_one_made() {
     for index in [0, 2, 3, 4] {
         assert_eq!(first[index], second[index], "{}", kept[index]);
     }
-    for what in ["http", "management"] {
-        assert!(
-            demo.config
-                .contains(&format!("listen = \"{}\"", demo.address(what)))
-        );
+    demo.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_configuration_names_the_ports_that_were_found() {
+    let dir = TempDir::new().unwrap();
+    let demo = Demo::start(dir.path()).await;
+    assert!(demo.config_at_start.contains("listen = \"127.0.0.1:0\""));
+    let config = fs::read_to_string(dir.path().join("causeway.toml")).unwrap();
+    for (what, address) in [("http", HTTP), ("management", MANAGEMENT)] {
+        assert_eq!(demo.address(what), address);
+        assert!(config.contains(&format!("listen = \"{address}\"")));
     }
+    assert!(config.contains(demo.summary["mqtt"].as_str().unwrap()));
+    assert!(config.contains(demo.summary["mqtts"].as_str().unwrap()));
     demo.stop().await;
 }
 
