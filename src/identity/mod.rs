@@ -1,34 +1,44 @@
 //! Keys and tokens.
 //!
 //! ```text
-//! file's bytes ─► pem ─► private_key ─► signing_key ─► token
-//!                         │  └ encrypted, traditional ─► pbe
-//!                         └─────────► client_identity (TLS) ◄─ certificate, pkcs12
+//! PEM ─► pem ─► private_key ─┬─► signing_key ─► token
+//!                │ ▲         └─► client_identity ─► the TLS handshake
+//!                │ encrypted, traditional ─► pbe
+//!                └► certificate ──┘
+//! PKCS#12 ─► ber ─► pkcs12 ───────┘
 //! ```
 //!
 //! Nothing here reads a file, the environment or the clock: the caller passes the bytes, the path that they came
 //! from (errors name it) and the time. A private key is in memory only, and cleared when it is dropped.
 
+mod ber;
 mod certificate;
+mod client_identity;
 mod encrypted;
 mod error;
 mod kid;
 mod pbe;
 mod pem;
+mod pkcs12;
 mod private_key;
 mod public_key;
 mod signing_key;
 mod token;
 mod traditional;
+mod validity;
 mod verifying_key;
 
+#[cfg(test)]
+mod handshake;
 #[cfg(test)]
 mod openssl;
 
 pub use certificate::certificates;
+pub use client_identity::{ClientIdentity, IdentityError};
 pub use error::{KeyError, KeyProblem};
 pub use kid::{KidError, KidMode, kid};
 pub use public_key::{Algorithm, MAX_RSA_BITS, MIN_RSA_BITS};
 pub use signing_key::SigningKey;
 pub use token::{IssueError, Token, TokenSpec, issue};
+pub use validity::{EXPIRY_NOTICE, Warning};
 pub use verifying_key::{Claims, TokenError, VerifyingKey};

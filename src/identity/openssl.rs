@@ -26,6 +26,12 @@ impl Bench {
         fs::write(self.path(name), bytes).unwrap_or_else(|e| panic!("{name}: {e}"));
     }
 
+    /// Writes several files into one, end to end.
+    pub(super) fn concat(&self, target: &str, sources: &[&str]) {
+        let bytes: Vec<u8> = sources.iter().flat_map(|name| self.read(name)).collect();
+        self.write(target, bytes);
+    }
+
     /// Runs one command, its arguments separated by spaces, and gives what it printed.
     pub(super) fn run(&self, arguments: &str) -> Vec<u8> {
         let output = Command::new("openssl")

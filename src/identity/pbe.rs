@@ -8,18 +8,22 @@ use pkcs8::der::asn1::{AnyRef, OctetStringRef};
 use pkcs8::der::{self, Reader as _};
 use pkcs8::pkcs5::pbes2;
 use pkcs8::{AlgorithmIdentifierRef, ObjectIdentifier};
+use rc2::Rc2;
 use zeroize::Zeroizing;
 
 use super::error::KeyProblem;
 
 const SHA1_3DES: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.12.1.3");
 const SHA1_2DES: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.12.1.4");
+const SHA1_RC2_128: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.12.1.5");
+const SHA1_RC2_40: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.12.1.6");
 
 /// What [`derive()`] makes (RFC 7292 appendix B.3).
 #[derive(Clone, Copy)]
 pub(super) enum Purpose {
     Key = 1,
     Iv = 2,
+    Mac = 3,
 }
 
 /// Decrypts what `algorithm` describes. A wrong passphrase is nearly always noticed by the padding; the caller
@@ -36,6 +40,9 @@ pub(super) fn decrypt(
         pbes2::PBES2_OID => decrypt_pbes2(parameters, passphrase, ciphertext),
         SHA1_3DES => decrypt_pkcs12::<TdesEde3>(24, parameters, passphrase, ciphertext),
         SHA1_2DES => decrypt_pkcs12::<TdesEde2>(16, parameters, passphrase, ciphertext),
+        // Old stores encrypt their certificates with it.
+        SHA1_RC2_128 => decrypt_pkcs12::<Rc2>(16, parameters, passphrase, ciphertext),
+        SHA1_RC2_40 => decrypt_pkcs12::<Rc2>(5, parameters, passphrase, ciphertext),
         oid => Err(KeyProblem::UnknownEncryption(oid.to_string())),
     }
 }
