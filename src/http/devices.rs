@@ -189,6 +189,8 @@ pub(super) struct SessionBody {
     /// Uplinks that wait to be sent.
     #[schema(example = 0)]
     queued: usize,
+    /// Uplinks that are sent and that the broker has not settled.
+    in_flight: u64,
 }
 
 /// What went wrong with a session.
@@ -232,6 +234,7 @@ impl SessionBody {
             last_error: now.last_trouble.map(SessionError::from),
             counters: SessionCounters::of(&session.status().counters),
             queued: session.queued(),
+            in_flight: session.status().in_flight.load(Ordering::Relaxed),
         }
     }
 }
