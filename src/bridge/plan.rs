@@ -15,6 +15,7 @@ use crate::profile::{
 };
 use crate::registry;
 use crate::session::{Password, Routes, Session, SessionSpec, Shared, VersionChoice};
+use crate::uplink::{Lane, Pace};
 
 /// Why a configuration that is valid in itself cannot be run.
 #[derive(Debug, thiserror::Error)]
@@ -199,6 +200,7 @@ impl<'a> Planner<'a> {
             profile: connector.profile.clone(),
             profile_name: connector.profile_name.clone(),
             version: connector.mqtt_version,
+            pace: connector.drain_rate.map(Pace::new),
         });
         let version = VersionChoice::new(connector.mqtt_version);
         Ok(Self {
@@ -249,6 +251,7 @@ impl<'a> Planner<'a> {
             connector: Arc::clone(&self.registered),
             session: handle,
             topic: binding.uplink_topic().map_err(&bind)?,
+            lane: Lane::default(),
         });
         plan.sessions.push(session);
         Ok(())
@@ -282,6 +285,7 @@ impl<'a> Planner<'a> {
                     connector: Arc::clone(&self.registered),
                     session: handle.clone(),
                     topic,
+                    lane: Lane::default(),
                 }),
         );
         Ok(())

@@ -67,6 +67,9 @@ fn one(
     let when = [("lazy", ConnectWhen::Lazy), ("eager", ConnectWhen::Eager)];
     let connect = section.choice("connect", &when, ConnectWhen::Lazy);
     let secret = files.secret(section, "secret", "secret_file");
+    let drain_rate = section
+        .has("drain_rate")
+        .then(|| section.count("drain_rate", 1, 1..=1_000_000));
     let variables = section.texts("variables");
 
     if section.has("ca_file")
@@ -106,6 +109,7 @@ fn one(
         mqtt_version,
         connect,
         secret,
+        drain_rate,
         variables,
     })
 }

@@ -38,6 +38,7 @@ mod fit;
 mod listeners;
 mod model;
 mod section;
+mod store;
 mod tree;
 mod units;
 
@@ -51,7 +52,7 @@ pub use error::{ConfigError, Problem, Warning};
 pub use files::{FileError, read_file, read_secret};
 pub use model::{
     Config, ConnectWhen, Connector, Device, Downlinks, FileBytes, Http, Limits, Log, LogFormat,
-    Management,
+    Management, Store,
 };
 pub use units::{ByteSizeError, parse_bytes};
 
@@ -114,7 +115,8 @@ fn read(mut root: Section<'_>, files: &Files<'_>) -> Config {
     let management = listeners::management(root.section("management"), &http);
     let log = listeners::log(root.section("log"));
     let limits = listeners::limits(root.section("limits"), &http);
-    let downlinks = listeners::downlinks(root.section("downlinks"));
+    let downlinks = store::downlinks(root.section("downlinks"));
+    let store = store::store(root.section("store"), files, &downlinks);
     let mut client_ids = fit::ClientIds::default();
     let connectors = connectors::read(root.section("connectors"), files, &mut client_ids);
     let devices = devices::read(root.section("devices"), &connectors, files, &mut client_ids);
@@ -126,6 +128,7 @@ fn read(mut root: Section<'_>, files: &Files<'_>) -> Config {
         log,
         limits,
         downlinks,
+        store,
         connectors: connectors
             .into_iter()
             .filter_map(|(name, connector)| Some((name, connector?)))

@@ -27,6 +27,8 @@ pub struct Config {
     pub limits: Limits,
     /// `[downlinks]`: what is kept for replay.
     pub downlinks: Downlinks,
+    /// `[store]`: what survives a restart.
+    pub store: Store,
     /// `[connectors.NAME]`.
     pub connectors: BTreeMap<ConnectorName, Connector>,
     /// `[devices."ID"]`; each one's connector is in `connectors`.
@@ -94,10 +96,28 @@ pub struct Limits {
 /// What is kept for replay to listeners.
 #[derive(Debug, Clone)]
 pub struct Downlinks {
-    /// Downlinks per device, 0 to 1,000,000. Default 1000.
+    /// Downlinks per device, 0 to 1,000,000; the latest one is always kept. Default 1000.
     pub history: usize,
-    /// Their payloads per device, in bytes. Default 1 MiB.
+    /// Their bytes per device. Default 1 MiB.
     pub history_bytes: usize,
+    /// How long a downlink is kept, 1 min to 1 year. Default 7 days.
+    pub history_age: Duration,
+    /// Downlinks of all devices. Default 1,000,000.
+    pub total: u64,
+    /// Their bytes. Default 256 MiB.
+    pub total_bytes: u64,
+}
+
+/// What survives a restart.
+#[derive(Debug, Clone)]
+pub struct Store {
+    /// The store's file; nothing is stored, and nothing answered with 202, without one. Default: `causeway.redb` beside
+    /// the configuration.
+    pub path: Option<PathBuf>,
+    /// How much is kept.
+    pub limits: crate::store::Limits,
+    /// Receipts of uplinks that were confirmed without being stored; in memory. Default 10,000.
+    pub recent_receipts: usize,
 }
 
 /// One broker with one profile.
@@ -119,6 +139,9 @@ pub struct Connector {
     pub connect: ConnectWhen,
     /// `secret` or `secret_file`: for the connection, and for devices that have none of their own.
     pub secret: Option<Secret>,
+    /// Stored uplinks that are sent in a second, all its devices together, 1 to 1,000,000. Default: as fast as the
+    /// broker takes them.
+    pub drain_rate: Option<u32>,
     /// Values of the profile's variables. Default: none.
     pub variables: BTreeMap<String, String>,
 }
