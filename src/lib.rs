@@ -11,6 +11,7 @@
 //!
 //! | part | owns |
 //! |---|---|
+//! | [`cli`] | arguments, and the one function that each command calls |
 //! | [`config`] | one file and its overrides, validated whole; the only reader of files and environment |
 //! | [`bridge`] | the composition root: build, run, drain |
 //! | [`http`] | routes, problems, server-sent events; the only importer of `axum` |
@@ -22,6 +23,7 @@
 //! | [`profile`] | platforms as data |
 //! | [`identity`] | keys, key ids, tokens |
 //! | [`device`], [`topic`], [`message`], [`broker`], [`secret`] | domain types, parsed once, plain data |
+//! | [`observe`] | whether the bridge can do its work |
 //! | [`demo`] | the embedded broker that checks what platforms check |
 //!
 //! # Invariants
@@ -38,6 +40,7 @@
 
 pub mod bridge;
 pub mod broker;
+pub mod cli;
 pub mod config;
 #[cfg(feature = "demo")]
 pub mod demo;
@@ -47,6 +50,7 @@ pub mod http;
 pub mod identity;
 pub mod message;
 pub mod mqtt;
+pub mod observe;
 pub mod profile;
 pub mod registry;
 pub mod secret;

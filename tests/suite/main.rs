@@ -2,4 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "this is how a test fails")]
 
+mod breaking;
 pub mod harness;
+mod hostile;
+mod uplinks;

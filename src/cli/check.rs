@@ -1,0 +1,179 @@
+//! `causeway check`: whether a configuration is valid, and what it comes to.
+
+use std::fmt::Write as _;
+
+use super::ConfigFile;
+use super::error::CliError;
+use crate::bridge;
+use crate::broker::Scheme;
+use crate::config::{Config, ConnectWhen, Connector, Device};
+use crate::profile::{Binding, ScopeValues, SessionScope};
+
+const EXAMPLES: &str = "\
+Example:
+  causeway check --config /etc/causeway/causeway.toml && systemctl restart causeway";
+
+/// Validate the configuration and everything it names, and print what it comes to; nothing is connected
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Args {
+    #[command(flatten)]
+    config: ConfigFile,
+}
+
+impl Args {
+    pub(super) fn run(self) -> Result<String, CliError> {
+        let config = self.config.load()?;
+        bridge::verify(&config).map_err(|errors| {
+            CliError::Unusable(errors.iter().map(ToString::to_string).collect())
+        })?;
+        Ok(summary(&config, &self.config.path.display().to_string()))
+    }
+}
+
+fn summary(config: &Config, file: &str) -> String {
+    let mut text = format!("{file} is valid.\n\nlisteners\n");
+    let listen = config.http.listen;
+    // Off loopback, a configuration without allow_anonymous is not valid.
+    let open = match listen.ip().is_loopback() {
+        true => "this machine only",
+        false => "anybody who reaches it",
+    };
+    let _ = writeln!(text, "  http        {listen}  {open}");
+    let _ = writeln!(text, "  management  {}", config.management.listen);
+
+    let _ = writeln!(text, "\nconnectors: {}", config.connectors.len());
+    for connector in config.connectors.values() {
+        let version = match connector.mqtt_version {
+            Some(version) => format!("MQTT {version}"),
+            None => "MQTT 5, or 3.1.1 where that is refused".to_owned(),
+        };
+        let roots = match (connector.url.scheme(), &connector.ca) {
+            (Scheme::Plain, _) => "not encrypted".to_owned(),
+            (Scheme::Tls, None) => "TLS with the system's roots".to_owned(),
+            (Scheme::Tls, Some(ca)) => format!("TLS with the roots in {}", ca.path.display()),
+        };
+        let sessions = match connector.profile.session {
+            SessionScope::Device => "a connection for each device".to_owned(),
+            SessionScope::Connector => {
+                format!("one connection, client id {}", client_id(connector, None))
+            }
+        };
+        let when = match connector.connect {
+            ConnectWhen::Lazy => "opened on first use",
+            ConnectWhen::Eager => "opened at start",
+        };
+        let Connector {
+            name,
+            url,
+            profile_name,
+            ..
+        } = connector;
+        let _ = writeln!(
+            text,
+            "  {name}  {url}  profile {profile_name}\n    {version}; {roots}; {sessions}, {when}"
+        );
+    }
+
+    let _ = writeln!(text, "\ndevices: {}", config.devices.len());
+    for (connector, device) in pairs(config) {
+        let _ = match connector.profile.session {
+            SessionScope::Connector => writeln!(text, "  {}  {}", device.id, connector.name),
+            SessionScope::Device => {
+                let client_id = client_id(connector, Some(device));
+                writeln!(
+                    text,
+                    "  {}  {}  client id {client_id}",
+                    device.id, connector.name
+                )
+            }
+        };
+    }
+    if !config.warnings.is_empty() {
+        let _ = writeln!(text, "\nwarnings: {}", config.warnings.len());
+        for warning in &config.warnings {
+            let _ = writeln!(text, "  {warning}");
+        }
+    }
+    text
+}
+
+fn pairs(config: &Config) -> impl Iterator<Item = (&Connector, &Device)> {
+    config
+        .devices
+        .values()
+        .filter_map(|device| Some((config.connectors.get(&device.connector)?, device)))
+}
+
+fn client_id(connector: &Connector, device: Option<&Device>) -> String {
+    if connector.profile.connect.client_id.uses("secret") {
+        return "not shown, it contains the secret".to_owned();
+    }
+    let none = Default::default();
+    let values = ScopeValues {
+        connector: &connector.name,
+        host: connector.url.host(),
+        device: device.map(|device| &device.id),
+        secret: None,
+        connector_variables: &connector.variables,
+        device_variables: device.map_or(&none, |device| &device.variables),
+    };
+    Binding::new(&connector.profile, values)
+        .and_then(|binding| binding.client_id())
+        .unwrap_or_else(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_summary_names_what_will_run_and_no_secret() {
+        let text = r#"
+            [http]
+            listen = "0.0.0.0:80"
+            allow_anonymous = true
+            [connectors.cloud]
+            profile = "akenza-secret"
+            url = "mqtts://mqtt.akenza.io"
+            connect = "eager"
+            secret = "hunter2"
+            variables = { connector_id = "abc" }
+            [connectors.own]
+            profile = "plain"
+            url = "mqtt://broker"
+            mqtt_version = "3.1.1"
+            secret = "hunter2"
+            override.session = "device"
+            override.connect.client_id = "{secret}"
+            [connectors.each]
+            profile = "plain"
+            url = "mqtt://localhost"
+            override.session = "device"
+            override.connect.client_id = "each-{device}"
+            [devices]
+            a = { connector = "cloud" }
+            b = { connector = "own" }
+            c = { connector = "each" }
+        "#;
+        let config = Config::from_text(text, "causeway.toml", ".".as_ref(), []).unwrap();
+        let summary = summary(&config, "causeway.toml");
+        for line in [
+            "causeway.toml is valid.",
+            "  http        0.0.0.0:80  anybody who reaches it",
+            "  cloud  mqtts://mqtt.akenza.io:8883  profile akenza-secret",
+            "    MQTT 5, or 3.1.1 where that is refused; TLS with the system's roots; one connection, client id causeway-cloud-abc, opened at start",
+            "    MQTT 3.1.1; not encrypted; a connection for each device, opened on first use",
+            "  a  cloud",
+            "  b  own  client id not shown, it contains the secret",
+            "  c  each  client id each-c",
+            "warnings: 1",
+        ] {
+            assert!(
+                summary.lines().any(|l| l == line),
+                "{line}\nis not in\n{summary}"
+            );
+        }
+        assert!(!summary.contains("hunter2"));
+    }
+}

@@ -1,0 +1,142 @@
+//! The command line: arguments in, one function of another part called, text and an exit code out.
+
+mod check;
+#[cfg(feature = "demo")]
+mod demo;
+mod error;
+mod health;
+mod keys;
+mod logging;
+mod openapi;
+mod profile;
+mod serve;
+mod signals;
+mod token;
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::{Config, ConfigError, environment};
+use error::CliError;
+
+const EXAMPLES: &str = "\
+Examples:
+  causeway demo                                 try everything without an account or a file
+  causeway keys new --algorithm es256 --out key.pem
+  causeway check --config causeway.toml
+  causeway serve --config causeway.toml
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 78 the configuration is not valid.";
+
+/// A local bridge between plain HTTP and an IoT platform's MQTT broker.
+#[derive(Debug, Parser)]
+#[command(name = "causeway", version, about, after_help = EXAMPLES, max_term_width = 110)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Serve(serve::Args),
+    #[cfg(feature = "demo")]
+    Demo(demo::Args),
+    #[command(subcommand)]
+    Keys(keys::Command),
+    Token(token::Args),
+    #[command(subcommand)]
+    Profile(profile::Command),
+    Openapi(openapi::Args),
+    Check(check::Args),
+    #[command(hide = true)]
+    Health(health::Args),
+}
+
+/// Where the configuration is.
+#[derive(Debug, clap::Args)]
+struct ConfigFile {
+    /// The configuration file; CAUSEWAY__SECTION__KEY in the environment goes before what it says
+    #[arg(long = "config", value_name = "FILE", default_value = "causeway.toml")]
+    path: PathBuf,
+}
+
+impl ConfigFile {
+    fn load(&self) -> Result<Config, ConfigError> {
+        Config::load(&self.path, environment())
+    }
+}
+
+/// Runs the program with the arguments of this process.
+pub fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Serve(args) => args.run().map(|()| String::new()),
+        #[cfg(feature = "demo")]
+        Command::Demo(args) => args.run().map(|()| String::new()),
+        Command::Keys(command) => command.run(),
+        Command::Token(args) => args.run(),
+        Command::Profile(command) => command.run(),
+        Command::Openapi(args) => args.run(),
+        Command::Check(args) => args.run(),
+        Command::Health(args) => args.run(),
+    };
+    match outcome.and_then(|text| print(&text)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+fn print(text: &str) -> Result<(), CliError> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        // A reader that has seen enough, such as `head`.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        outcome => outcome.map_err(|error| CliError::Io("standard output".into(), error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_wrong_command_line_is_exit_code_2() {
+        for wrong in [
+            &["causeway"][..],
+            &["causeway", "srve"],
+            &["causeway", "serve", "--port", "1"],
+            &["causeway", "token"],
+            &[
+                "causeway",
+                "keys",
+                "new",
+                "--algorithm",
+                "hs256",
+                "--out",
+                "x",
+            ],
+        ] {
+            let error = Cli::try_parse_from(wrong).expect_err("it was taken");
+            assert_eq!(error.exit_code(), 2, "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn an_invalid_configuration_is_exit_code_78() {
+        let error = Config::from_text("x = 1", "causeway.toml", "".as_ref(), []).unwrap_err();
+        let error = CliError::from(error);
+        assert_eq!(error.exit_code(), 78);
+        assert!(error.to_string().contains("causeway.toml:1: x: "));
+    }
+}
