@@ -192,7 +192,7 @@ async fn encrypt(tcp: TcpStream, tls: &Tls, endpoint: &Endpoint) -> Result<Strea
     let handshake = connector.connect(tls.server_name.clone(), tcp);
     let error = match tokio::time::timeout(HANDSHAKE_LIMIT, handshake).await {
         Ok(Ok(stream)) => return Ok(Stream::Tls(Box::new(stream))),
-        Ok(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => io::Error::new(
+        Ok(Err(error)) if hung_up(&error) => io::Error::new(
             error.kind(),
             "the broker closed the connection during the handshake",
         ),
@@ -228,4 +228,13 @@ async fn web_socket(stream: Stream, path: &str, endpoint: &Endpoint) -> Result<S
         broker: endpoint.authority(),
         error,
     })
+}
+
+/// Whether the other side ended a connection, in order or not: closing one with unread bytes resets it.
+fn hung_up(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    matches!(
+        error.kind(),
+        BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof
+    )
 }

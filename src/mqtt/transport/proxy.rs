@@ -9,8 +9,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use zeroize::Zeroizing;
 
-use super::Authority;
 use super::tcp::{self, DialError};
+use super::{Authority, hung_up};
 use crate::broker::Proxy;
 
 /// How long a proxy may take to open a tunnel. It has to resolve and reach the broker meanwhile.
@@ -141,6 +141,7 @@ pub(super) async fn within(
     };
     let answer = match tokio::time::timeout(limit, answer).await {
         Ok(Ok(answer)) => answer,
+        Ok(Err(error)) if hung_up(&error) => Answer::Closed,
         Ok(Err(error)) => {
             return Err(TunnelError::Unreachable {
                 proxy: name(),

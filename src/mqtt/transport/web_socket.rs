@@ -14,7 +14,7 @@ use tokio_tungstenite::tungstenite::error::{Error, ProtocolError};
 use tokio_tungstenite::tungstenite::http::{HeaderValue, header};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
-use super::Authority;
+use super::{Authority, hung_up};
 
 /// The sub-protocol that both sides must name (MQTT 5 §6.0).
 const SUB_PROTOCOL: &str = "mqtt";
@@ -105,9 +105,7 @@ pub(super) async fn open<S: AsyncRead + AsyncWrite + Unpin>(
             Err(WebSocketError::SubProtocol)
         }
         Err(Error::Protocol(ProtocolError::HandshakeIncomplete)) => Err(WebSocketError::Closed),
-        Err(Error::Io(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
-            Err(WebSocketError::Closed)
-        }
+        Err(Error::Io(error)) if hung_up(&error) => Err(WebSocketError::Closed),
         Err(Error::Io(error)) => Err(WebSocketError::Io(error)),
         Err(error) => Err(other(error)),
     }
