@@ -13,6 +13,6 @@ pub use builtin::{BUILTIN, builtin};
 pub use render::{BindError, Binding, DownlinkRoute, ScopeValues, TokenText, UplinkTopic};
 pub use rules::{
     Connect, ContentTypeRule, Downlink, KidTemplate, PasswordSource, Profile, ProfileError,
-    SessionScope, Token, Uplink, Variable, merge,
+    SessionScope, TlsIdentity, Token, Uplink, Variable, merge,
 };
 pub use template::{Scope, Template, TemplateError};

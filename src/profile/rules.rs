@@ -62,6 +62,27 @@ pub struct Connect {
     /// (MQTT 5 §3.1.2.11.2; with 3.1.1 any value but zero asks for a persistent session). Default 0: a clean start.
     #[serde(default, deserialize_with = "duration")]
     pub session_expiry: Duration,
+    /// Whether the client names itself in the TLS handshake. Default `optional`.
+    #[serde(default)]
+    pub tls_identity: TlsIdentity,
+    /// Protocols that are offered in the TLS handshake, the preferred one first (ALPN, RFC 7301), for platforms that
+    /// have MQTT on port 443 among others: `["x-amzn-mqtt-ca"]`. Needs TLS. Default: none, and nothing is offered.
+    #[serde(default)]
+    pub alpn: Vec<String>,
+}
+
+/// Whether the client presents a certificate in the TLS handshake, of the device or, where one connection carries all
+/// devices, of the connector.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TlsIdentity {
+    /// There is no use for one.
+    None,
+    /// One may be configured.
+    #[default]
+    Optional,
+    /// One must be configured.
+    Required,
 }
 
 /// Where the MQTT password comes from.
@@ -239,6 +260,10 @@ impl Profile {
         }
         if !(5..=65_535).contains(&self.connect.keep_alive.as_secs()) {
             return value("connect.keep_alive", "from 5 s to 65535 s");
+        }
+        // RFC 7301 §3.1.
+        if !(self.connect.alpn.iter()).all(|name| (1..=255).contains(&name.len())) {
+            return value("connect.alpn", "a protocol's name has 1 to 255 bytes");
         }
         match (&self.token, self.connect.password) {
             (None, PasswordSource::Jwt) => {
@@ -418,6 +443,8 @@ mod tests {
             ("akenza-device", "colour = \"red\"", "colour"),
             ("plain", "connect.password = \"jwt\"", "[token]"),
             ("plain", "connect.keep_alive = \"1s\"", "from 5 s"),
+            ("plain", "connect.alpn = [\"\"]", "1 to 255 bytes"),
+            ("plain", "connect.tls_identity = \"yes\"", "optional"),
             ("plain", "uplink.default_qos = 2", "above"),
             ("plain", "uplink.max_qos = 3", "0, 1 or 2"),
         ];

@@ -189,11 +189,7 @@ impl Bench {
         routes.add(&DeviceId::parse("a").unwrap(), vec![route]);
         let mut spec = SessionSpec {
             connector: ConnectorName::parse("test").unwrap(),
-            endpoint: Endpoint {
-                host: "127.0.0.1".into(),
-                port: listener.local_addr().unwrap().port(),
-                tls: None,
-            },
+            endpoint: Endpoint::plain("127.0.0.1", listener.local_addr().unwrap().port()),
             client_id: "a".into(),
             username: None,
             password: Password::None,

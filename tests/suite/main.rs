@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "this is how a test fails")]
 
 mod breaking;
+mod client_certificates;
 pub mod harness;
 mod hostile;
+mod transports;
 mod uplinks;
