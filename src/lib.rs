@@ -23,6 +23,7 @@
 //! | [`profile`] | platforms as data |
 //! | [`identity`] | keys, key ids, tokens |
 //! | [`device`], [`topic`], [`message`], [`broker`], [`secret`] | domain types, parsed once, plain data |
+//! | [`observe`] | whether the bridge can do its work |
 //! | [`demo`] | the embedded broker that checks what platforms check |
 //!
 //! # Invariants
@@ -49,6 +50,7 @@ pub mod http;
 pub mod identity;
 pub mod message;
 pub mod mqtt;
+pub mod observe;
 pub mod profile;
 pub mod registry;
 pub mod secret;

@@ -15,9 +15,10 @@ use tracing::{info, warn};
 pub use plan::{Plan, PlanError, plan, token_spec};
 
 use crate::config::Config;
-use crate::downlink::{Hub, HubLimits};
+use crate::downlink::{self, Hub};
 use crate::http::{self, Api, HttpLimits};
 use crate::message::Downlink;
+use crate::observe::Health;
 use crate::registry::Registry;
 use crate::session::{Budget, ConnectGate, DownlinkSink, Session, Shared};
 use crate::uplink::Uplinks;
@@ -57,7 +58,10 @@ pub enum StartError {
 impl Bridge {
     /// Builds everything and binds the listeners. Whatever is wrong is found here, before anything runs.
     pub async fn bind(config: &Config) -> Result<Self, StartError> {
-        let hub = Hub::new(HubLimits { events: config.downlinks.history, bytes: config.downlinks.history_bytes });
+        let hub = Hub::new(downlink::Limits {
+            events: config.downlinks.history,
+            bytes: config.downlinks.history_bytes,
+        });
         let hub = Arc::new(hub);
         let shared = shared(config, Arc::new(IntoHub(Arc::clone(&hub))));
         let Plan { sessions, devices } = plan(config, &shared).map_err(StartError::Plan)?;
@@ -95,7 +99,13 @@ impl Bridge {
     /// Runs until `shutdown`, then drains: no new requests, streams end, requests under way are answered, sessions
     /// settle what is in flight and disconnect.
     pub async fn run(self, shutdown: CancellationToken) -> io::Result<()> {
-        let Self { main, management, api, sessions, shared } = self;
+        let Self {
+            main,
+            management,
+            api,
+            sessions,
+            shared,
+        } = self;
         let (tasks, http_end) = (TaskTracker::new(), api.shutdown.clone());
         for session in sessions {
             tasks.spawn(session.run(shared.clone()));
@@ -103,22 +113,32 @@ impl Bridge {
         tasks.close();
         // Health is answered until the very end, so that the drain can be watched.
         let management_end = CancellationToken::new();
-        let health = http::management(Arc::clone(&api.registry), http_end.clone());
-        let health = tokio::spawn(http::serve(management, health, management_end.clone()));
+        let health = Arc::new(Health::new(Arc::clone(&api.registry)));
+        let management = http::serve(
+            management,
+            http::management(Arc::clone(&health)),
+            management_end.clone(),
+        );
+        let management = tokio::spawn(management);
         let serving = tokio::spawn(http::serve(main, http::router(api), http_end.clone()));
 
+        health.set_accepting(true);
         shutdown.cancelled().await;
+        health.set_accepting(false);
         info!("shutting down: answering what is under way");
         http_end.cancel();
         if tokio::time::timeout(HTTP_DRAIN, serving).await.is_err() {
             warn!("some requests were still under way after {HTTP_DRAIN:?}");
         }
         shared.shutdown.cancel();
-        if tokio::time::timeout(SESSION_DRAIN, tasks.wait()).await.is_err() {
+        if tokio::time::timeout(SESSION_DRAIN, tasks.wait())
+            .await
+            .is_err()
+        {
             warn!("some sessions were still open after {SESSION_DRAIN:?}");
         }
         management_end.cancel();
-        let _ = health.await;
+        let _ = management.await;
         Ok(())
     }
 }
@@ -126,7 +146,10 @@ impl Bridge {
 /// What all sessions share, for a configuration that is to run or only to be checked.
 fn shared(config: &Config, downlinks: Arc<dyn DownlinkSink>) -> Shared {
     Shared {
-        gate: Arc::new(ConnectGate::new(config.limits.connects_per_second, config.limits.concurrent_connects)),
+        gate: Arc::new(ConnectGate::new(
+            config.limits.connects_per_second,
+            config.limits.concurrent_connects,
+        )),
         budget: Budget::new(config.limits.queued_bytes),
         downlinks,
         shutdown: CancellationToken::new(),
@@ -151,5 +174,11 @@ impl DownlinkSink for IntoHub {
 }
 
 async fn listen(key: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
-    TcpListener::bind(address).await.map_err(|error| StartError::Bind { key, address, error })
+    TcpListener::bind(address)
+        .await
+        .map_err(|error| StartError::Bind {
+            key,
+            address,
+            error,
+        })
 }

@@ -10,7 +10,9 @@ use crate::device::{ConnectorName, DeviceId};
 use crate::identity::{self, KeyError, KidError, KidMode, SigningKey, TokenSpec};
 use crate::mqtt::tls::{self, Roots, TlsError};
 use crate::mqtt::transport::Endpoint;
-use crate::profile::{BindError, Binding, KidTemplate, PasswordSource, ScopeValues, SessionScope, Token};
+use crate::profile::{
+    BindError, Binding, KidTemplate, PasswordSource, ScopeValues, SessionScope, Token,
+};
 use crate::registry;
 use crate::session::{Password, Routes, Session, SessionSpec, Shared, VersionChoice};
 
@@ -65,37 +67,87 @@ pub struct Plan {
 
 /// Builds the sessions and devices of a configuration. All that is wrong is found, not only the first.
 pub fn plan(config: &Config, shared: &Shared) -> Result<Plan, Vec<PlanError>> {
-    let mut plan = Plan { sessions: Vec::new(), devices: Vec::new() };
+    let mut plan = Plan {
+        sessions: Vec::new(),
+        devices: Vec::new(),
+    };
     let mut errors = Vec::new();
     for connector in config.connectors.values() {
-        let devices: Vec<_> = config.devices.values().filter(|d| d.connector == connector.name).collect();
+        let devices: Vec<_> = config
+            .devices
+            .values()
+            .filter(|d| d.connector == connector.name)
+            .collect();
         match Planner::new(config, connector, shared) {
             Ok(planner) => planner.add(&devices, &mut plan, &mut errors),
             Err(error) => errors.push(error),
         }
     }
-    if errors.is_empty() { Ok(plan) } else { Err(errors) }
+    if errors.is_empty() {
+        Ok(plan)
+    } else {
+        Err(errors)
+    }
 }
 
 /// The token that a device would connect with, for `causeway token` and the session alike.
-pub fn token_spec(connector: &Connector, device: &Device) -> Result<(SigningKey, TokenSpec), PlanError> {
-    let bind = |error| PlanError::Bind { owner: format!("devices.{:?}", device.id), error };
-    let file = device.private_key.as_ref().ok_or_else(|| PlanError::NoKey(device.id.clone()))?;
-    let token = connector.profile.token.as_ref().ok_or_else(|| PlanError::NoKey(device.id.clone()))?;
-    let key_error = |error| PlanError::Key { device: device.id.clone(), error };
-    let key = SigningKey::from_pem(&file.path, &file.bytes, device.passphrase.as_ref()).map_err(key_error)?;
+pub fn token_spec(
+    connector: &Connector,
+    device: &Device,
+) -> Result<(SigningKey, TokenSpec), PlanError> {
+    let bind = |error| PlanError::Bind {
+        owner: format!("devices.{:?}", device.id),
+        error,
+    };
+    let file = device
+        .private_key
+        .as_ref()
+        .ok_or_else(|| PlanError::NoKey(device.id.clone()))?;
+    let token = connector
+        .profile
+        .token
+        .as_ref()
+        .ok_or_else(|| PlanError::NoKey(device.id.clone()))?;
+    let key_error = |error| PlanError::Key {
+        device: device.id.clone(),
+        error,
+    };
+    let key = SigningKey::from_pem(&file.path, &file.bytes, device.passphrase.as_ref())
+        .map_err(key_error)?;
     let certificate = match &device.certificate {
-        Some(file) => identity::certificates(&file.path, &file.bytes).map_err(key_error)?.into_iter().next(),
+        Some(file) => identity::certificates(&file.path, &file.bytes)
+            .map_err(key_error)?
+            .into_iter()
+            .next(),
         None => None,
     };
     let text = Binding::new(&connector.profile, values(connector, Some(device)))
         .and_then(|binding| binding.token())
         .map_err(bind)?
         .ok_or_else(|| PlanError::NoKey(device.id.clone()))?;
-    let kid = identity::kid(&kid_mode(token, text.literal_kid), &key, certificate.as_deref())
-        .map_err(|error| PlanError::Kid { device: device.id.clone(), error })?;
-    let claims = text.claims.into_iter().map(|(name, value)| (name, value.into())).collect();
-    Ok((key, TokenSpec { audience: text.audience, lifetime: token.lifetime, kid, claims }))
+    let kid = identity::kid(
+        &kid_mode(token, text.literal_kid),
+        &key,
+        certificate.as_deref(),
+    )
+    .map_err(|error| PlanError::Kid {
+        device: device.id.clone(),
+        error,
+    })?;
+    let claims = text
+        .claims
+        .into_iter()
+        .map(|(name, value)| (name, value.into()))
+        .collect();
+    Ok((
+        key,
+        TokenSpec {
+            audience: text.audience,
+            lifetime: token.lifetime,
+            kid,
+            claims,
+        },
+    ))
 }
 
 fn kid_mode(token: &Token, literal: Option<String>) -> KidMode {
@@ -113,7 +165,9 @@ fn values<'a>(connector: &'a Connector, device: Option<&'a Device>) -> ScopeValu
         connector: &connector.name,
         host: connector.url.host(),
         device: device.map(|device| &device.id),
-        secret: device.and_then(|device| device.secret.as_ref()).or(connector.secret.as_ref()),
+        secret: device
+            .and_then(|device| device.secret.as_ref())
+            .or(connector.secret.as_ref()),
         connector_variables: &connector.variables,
         device_variables: device.map_or(&NONE, |device| &device.variables),
     }
@@ -130,8 +184,16 @@ struct Planner<'a> {
 }
 
 impl<'a> Planner<'a> {
-    fn new(config: &'a Config, connector: &'a Connector, shared: &'a Shared) -> Result<Self, PlanError> {
-        let endpoint = Endpoint { host: connector.url.host().into(), port: connector.url.port(), tls: tls_of(connector)? };
+    fn new(
+        config: &'a Config,
+        connector: &'a Connector,
+        shared: &'a Shared,
+    ) -> Result<Self, PlanError> {
+        let endpoint = Endpoint {
+            host: connector.url.host().into(),
+            port: connector.url.port(),
+            tls: tls_of(connector)?,
+        };
         let registered = Arc::new(registry::Connector {
             name: connector.name.clone(),
             profile: connector.profile.clone(),
@@ -139,7 +201,14 @@ impl<'a> Planner<'a> {
             version: connector.mqtt_version,
         });
         let version = VersionChoice::new(connector.mqtt_version);
-        Ok(Self { config, connector, shared, endpoint, version, registered })
+        Ok(Self {
+            config,
+            connector,
+            shared,
+            endpoint,
+            version,
+            registered,
+        })
     }
 
     fn add(&self, devices: &[&Device], plan: &mut Plan, errors: &mut Vec<PlanError>) {
@@ -164,7 +233,10 @@ impl<'a> Planner<'a> {
         let password = match self.connector.profile.connect.password {
             PasswordSource::Jwt => {
                 let (key, spec) = token_spec(self.connector, device)?;
-                Password::Token { key: Arc::new(key), spec }
+                Password::Token {
+                    key: Arc::new(key),
+                    spec,
+                }
             }
             source => self.secret(source, Some(device)),
         };
@@ -201,33 +273,59 @@ impl<'a> Planner<'a> {
         let spec = self.spec(&binding, password, routes).map_err(&bind)?;
         let (session, handle) = Session::new(spec, self.shared);
         plan.sessions.push(session);
-        plan.devices.extend(devices.iter().zip(topics).map(|(device, topic)| registry::Device {
-            id: device.id.clone(),
-            connector: Arc::clone(&self.registered),
-            session: handle.clone(),
-            topic,
-        }));
+        plan.devices.extend(
+            devices
+                .iter()
+                .zip(topics)
+                .map(|(device, topic)| registry::Device {
+                    id: device.id.clone(),
+                    connector: Arc::clone(&self.registered),
+                    session: handle.clone(),
+                    topic,
+                }),
+        );
         Ok(())
     }
 
-    fn bind<'b>(&'b self, device: Option<&'b Device>) -> (Result<Binding<'b>, BindError>, impl Fn(BindError) -> PlanError) {
+    fn bind<'b>(
+        &'b self,
+        device: Option<&'b Device>,
+    ) -> (
+        Result<Binding<'b>, BindError>,
+        impl Fn(BindError) -> PlanError,
+    ) {
         let owner = match device {
             Some(device) => format!("devices.{:?}", device.id),
             None => format!("connectors.{}", self.connector.name),
         };
-        let bind = move |error| PlanError::Bind { owner: owner.clone(), error };
-        (Binding::new(&self.connector.profile, values(self.connector, device)), bind)
+        let bind = move |error| PlanError::Bind {
+            owner: owner.clone(),
+            error,
+        };
+        (
+            Binding::new(&self.connector.profile, values(self.connector, device)),
+            bind,
+        )
     }
 
     fn secret(&self, source: PasswordSource, device: Option<&Device>) -> Password {
-        let secret = device.and_then(|device| device.secret.as_ref()).or(self.connector.secret.as_ref());
+        let secret = device
+            .and_then(|device| device.secret.as_ref())
+            .or(self.connector.secret.as_ref());
         match (source, secret) {
-            (PasswordSource::Secret | PasswordSource::OptionalSecret, Some(secret)) => Password::Secret(secret.clone()),
+            (PasswordSource::Secret | PasswordSource::OptionalSecret, Some(secret)) => {
+                Password::Secret(secret.clone())
+            }
             _ => Password::None,
         }
     }
 
-    fn spec(&self, binding: &Binding<'_>, password: Password, routes: Routes) -> Result<SessionSpec, BindError> {
+    fn spec(
+        &self,
+        binding: &Binding<'_>,
+        password: Password,
+        routes: Routes,
+    ) -> Result<SessionSpec, BindError> {
         let profile = &self.connector.profile;
         Ok(SessionSpec {
             connector: self.connector.name.clone(),
@@ -236,7 +334,8 @@ impl<'a> Planner<'a> {
             username: binding.username()?,
             password,
             keep_alive: u16::try_from(profile.connect.keep_alive.as_secs()).unwrap_or(u16::MAX),
-            session_expiry: u32::try_from(profile.connect.session_expiry.as_secs()).unwrap_or(u32::MAX),
+            session_expiry: u32::try_from(profile.connect.session_expiry.as_secs())
+                .unwrap_or(u32::MAX),
             version: Arc::clone(&self.version),
             routes,
             content_types_v3: profile.uplink.content_types_v3.clone(),
@@ -259,8 +358,16 @@ fn tls_of(connector: &Connector) -> Result<Option<Arc<ClientConfig>>, PlanError>
         return Ok(None);
     }
     let roots = match &connector.ca {
-        Some(file) => Roots::Pem { file: &file.path, bytes: &file.bytes },
+        Some(file) => Roots::Pem {
+            file: &file.path,
+            bytes: &file.bytes,
+        },
         None => Roots::System,
     };
-    tls::client_config(roots).map(Some).map_err(|error| PlanError::Tls { connector: connector.name.clone(), error })
+    tls::client_config(roots)
+        .map(Some)
+        .map_err(|error| PlanError::Tls {
+            connector: connector.name.clone(),
+            error,
+        })
 }

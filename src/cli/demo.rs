@@ -1,8 +1,15 @@
 //! `causeway demo`: the bridge against pretended platforms.
 
+use std::io;
 use std::path::PathBuf;
 
+use tokio_util::sync::CancellationToken;
+
 use super::error::CliError;
+use super::{logging, signals};
+use crate::bridge::Bridge;
+use crate::config::{Config, Log, LogFormat};
+use crate::demo::{self, BridgeError, BridgeParts, DemoOptions, RunningBridge};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -36,18 +43,41 @@ pub(super) struct Args {
 
 impl Args {
     pub(super) fn run(self) -> Result<(), CliError> {
-        // LEAD: crate::demo::run(options), with logging::start at level "warn" and serve::stop_on_signals
-        let Self {
-            dir,
-            http,
-            mqtt,
-            mqtts,
-            console,
-            management,
-        } = self;
-        let _ = (dir, http, mqtt, mqtts, console, management);
-        Err(CliError::Failed(
-            "the demo is not part of this build".to_owned(),
-        ))
+        // The demo prints what its user needs; the log only speaks up when something is wrong.
+        logging::start(&Log {
+            format: LogFormat::Human,
+            level: "warn".to_owned(),
+        });
+        let defaults = DemoOptions::default();
+        let options = DemoOptions {
+            dir: self.dir.unwrap_or(defaults.dir),
+            http: self.http,
+            management: self.management,
+            mqtt: self.mqtt,
+            mqtts: self.mqtts,
+            console: self.console,
+        };
+        let failed = |error: io::Error| CliError::Failed(format!("cannot start: {error}"));
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()
+            .map_err(failed)?;
+        runtime.block_on(async {
+            let shutdown = CancellationToken::new();
+            signals::stop(shutdown.clone()).map_err(failed)?;
+            demo::run(options, start_bridge, shutdown)
+                .await
+                .map_err(|error| CliError::Failed(error.to_string()))
+        })
     }
+}
+
+async fn start_bridge(parts: BridgeParts) -> Result<RunningBridge, BridgeError> {
+    let config = Config::load(&parts.config_file, [])?;
+    let bridge = Bridge::bind(&config).await?;
+    Ok(RunningBridge {
+        http: bridge.address()?,
+        management: bridge.management_address()?,
+        run: Box::pin(async move { Ok(bridge.run(parts.shutdown).await?) }),
+    })
 }

@@ -1,6 +1,6 @@
 //! `causeway keys`: key pairs for devices that sign tokens.
 
-use std::fs::OpenOptions;
+use std::fs::{DirBuilder, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -119,8 +119,15 @@ fn encrypt(pem: &str, passphrase: &Secret) -> Result<Zeroizing<String>, pkcs8::E
     Ok(encrypted.to_pem(EncryptedPrivateKeyInfoRef::PEM_LABEL, LineEnding::LF)?)
 }
 
-/// Makes a file that only its owner can read from its first moment on.
+/// Makes a file, and its folder, that only its owner can read from the first moment on.
 fn create(path: &Path, content: &[u8]) -> io::Result<()> {
+    if let Some(folder) = path.parent().filter(|f| !f.as_os_str().is_empty()) {
+        let mut builder = DirBuilder::new();
+        builder.recursive(true);
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        builder.create(folder)?;
+    }
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]

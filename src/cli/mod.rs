@@ -10,6 +10,7 @@ mod logging;
 mod openapi;
 mod profile;
 mod serve;
+mod signals;
 mod token;
 
 use std::io::{self, Write};

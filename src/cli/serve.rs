@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::error::CliError;
-use super::{ConfigFile, logging};
+use super::{ConfigFile, logging, signals};
 use crate::bridge::{Bridge, StartError};
 use crate::config::Config;
 
@@ -40,7 +40,7 @@ impl Args {
             .map_err(failed)?;
         runtime.block_on(async {
             let shutdown = CancellationToken::new();
-            stop_on_signals(shutdown.clone()).map_err(failed)?;
+            signals::stop(shutdown.clone()).map_err(failed)?;
             run_bridge(config, shutdown).await
         })
     }
@@ -65,59 +65,4 @@ async fn run_bridge(config: Config, shutdown: CancellationToken) -> Result<(), C
     // The configuration holds keys and secrets that the bridge has taken over.
     drop(config);
     bridge.run(shutdown).await.map_err(failed)
-}
-
-/// The first signal asks for a shutdown, the second one does not wait for it.
-fn stop_on_signals(shutdown: CancellationToken) -> io::Result<()> {
-    let mut signals = Signals::new()?;
-    tokio::spawn(async move {
-        let name = signals.next().await;
-        info!("received {name}, shutting down");
-        shutdown.cancel();
-        let name = signals.next().await;
-        warn!("received {name} again, stopping at once");
-        std::process::exit(1);
-    });
-    Ok(())
-}
-
-#[cfg(unix)]
-struct Signals {
-    terminate: tokio::signal::unix::Signal,
-    interrupt: tokio::signal::unix::Signal,
-}
-
-#[cfg(unix)]
-impl Signals {
-    fn new() -> io::Result<Self> {
-        use tokio::signal::unix::{SignalKind, signal};
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        })
-    }
-
-    async fn next(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
-        }
-    }
-}
-
-#[cfg(not(unix))]
-struct Signals;
-
-#[cfg(not(unix))]
-impl Signals {
-    fn new() -> io::Result<Self> {
-        Ok(Self)
-    }
-
-    async fn next(&mut self) -> &'static str {
-        match tokio::signal::ctrl_c().await {
-            Ok(()) => "Ctrl-C",
-            Err(_) => std::future::pending().await,
-        }
-    }
 }

@@ -27,6 +27,7 @@
 //! - `section`: reading one section of it, collecting what is wrong
 //! - `files`: secrets, keys and certificates
 //! - `listeners`, `connectors`, `devices`: the sections
+//! - `reach`: proxy, server name and client certificate of a connection
 //! - `fit`: whether a profile, its connector and its device fit together
 
 mod connectors;
@@ -37,6 +38,7 @@ mod files;
 mod fit;
 mod listeners;
 mod model;
+mod reach;
 mod section;
 mod tree;
 mod units;
@@ -50,8 +52,8 @@ pub use environment::environment;
 pub use error::{ConfigError, Problem, Warning};
 pub use files::{FileError, read_file, read_secret};
 pub use model::{
-    Config, ConnectWhen, Connector, Device, Downlinks, FileBytes, Http, Limits, Log, LogFormat,
-    Management,
+    Config, ConnectWhen, Connector, Device, Downlinks, FileBytes, Http, IdentityFiles, Limits, Log,
+    LogFormat, Management,
 };
 pub use units::{ByteSizeError, parse_bytes};
 

@@ -40,6 +40,10 @@ impl Profile {
         if !(5..=65_535).contains(&self.connect.keep_alive.as_secs()) {
             return value("connect.keep_alive", "from 5 s to 65535 s");
         }
+        // RFC 7301 §3.1.
+        if !(self.connect.alpn.iter()).all(|name| (1..=255).contains(&name.len())) {
+            return value("connect.alpn", "a protocol's name has 1 to 255 bytes");
+        }
         match (&self.token, self.connect.password) {
             (None, PasswordSource::Jwt) => {
                 return value("connect.password", "\"jwt\" needs a [token] section");
@@ -298,6 +302,8 @@ mod tests {
             ),
             ("plain", "connect.password = \"jwt\"", "[token]"),
             ("plain", "connect.keep_alive = \"1s\"", "from 5 s"),
+            ("plain", "connect.alpn = [\"\"]", "1 to 255 bytes"),
+            ("plain", "connect.tls_identity = \"yes\"", "optional"),
             ("plain", "uplink.default_qos = 2", "above"),
             ("plain", "uplink.max_qos = 3", "0, 1 or 2"),
         ];

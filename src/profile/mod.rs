@@ -25,8 +25,8 @@ pub use envelope::{Envelope, EnvelopeError, Member, Parameter};
 pub use json::Kind;
 pub use render::{BindError, Binding, DownlinkRoute, ScopeValues, TokenText};
 pub use rules::{
-    Connect, ContentTypeRule, Downlink, KidTemplate, PasswordSource, Profile, SessionScope, Token,
-    Uplink, Variable, merge,
+    Connect, ContentTypeRule, Downlink, KidTemplate, PasswordSource, Profile, SessionScope,
+    TlsIdentity, Token, Uplink, Variable, merge,
 };
 pub use template::{Scope, Template, TemplateError};
 pub use uplink_topic::UplinkTopic;

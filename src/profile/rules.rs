@@ -77,6 +77,27 @@ pub struct Connect {
     /// (MQTT 5 §3.1.2.11.2; with 3.1.1 any value but zero asks for a persistent session). Default 0: a clean start.
     #[serde(default, deserialize_with = "duration")]
     pub session_expiry: Duration,
+    /// Whether the client names itself in the TLS handshake. Default `optional`.
+    #[serde(default)]
+    pub tls_identity: TlsIdentity,
+    /// Protocols that are offered in the TLS handshake, the preferred one first (ALPN, RFC 7301), for platforms that
+    /// have MQTT on port 443 among others: `["x-amzn-mqtt-ca"]`. Needs TLS. Default: none, and nothing is offered.
+    #[serde(default)]
+    pub alpn: Vec<String>,
+}
+
+/// Whether the client presents a certificate in the TLS handshake, of the device or, where one connection carries all
+/// devices, of the connector.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TlsIdentity {
+    /// There is no use for one.
+    None,
+    /// One may be configured.
+    #[default]
+    Optional,
+    /// One must be configured.
+    Required,
 }
 
 /// Where the MQTT password comes from.

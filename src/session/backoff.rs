@@ -24,8 +24,8 @@ pub(super) enum Ended {
         what: String,
         /// What to do about it.
         hint: &'static str,
-        /// Whether the broker closed a working connection without saying why.
-        silently: bool,
+        /// Whether the broker closed a working connection, and over what.
+        close: Close,
     },
     /// CONNACK with a refusal.
     Refused {
@@ -49,6 +49,18 @@ pub(super) enum Ended {
     Shutdown,
 }
 
+/// How a connection broke.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Close {
+    /// It did not come about, or the link failed.
+    Failed,
+    /// The broker closed it without a word while nothing was in flight: a broker that does not announce a takeover
+    /// (with MQTT 3.1.1 none does, and Mosquitto 2.0.11 not even with MQTT 5) looks like this.
+    WhileIdle,
+    /// The broker closed it without a word while messages were in flight.
+    WithMessages,
+}
+
 /// What comes next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Next {
@@ -64,16 +76,28 @@ pub(super) struct Next {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Backoff {
     failures: u32,
+    /// Connections in a row that the broker closed while they were idle.
+    closed_idle: u32,
 }
+
+/// So many idle connections closed in a row are taken for a takeover.
+const SUSPICIOUS: u32 = 3;
 
 impl Backoff {
     /// Decides what follows an end that is neither a renewal nor the shutdown. `held` is how long the connection was up.
     pub(super) fn after(&mut self, ended: &Ended, held: Duration) -> Next {
         if held >= STABLE {
-            self.failures = 0;
+            *self = Self::default();
         }
         let failures = self.failures;
         self.failures = failures.saturating_add(1);
+        self.closed_idle = match ended {
+            Ended::Lost {
+                close: Close::WhileIdle,
+                ..
+            } => self.closed_idle.saturating_add(1),
+            _ => 0,
+        };
         let next = |state, (shortest, longest): (Duration, Duration), hint| Next {
             state,
             delay: shortest.saturating_mul(1 << failures.min(16)).min(longest),
@@ -92,9 +116,16 @@ impl Backoff {
                 reason: Reason::SESSION_TAKEN_OVER,
                 ..
             } => next(State::TakenOver, TAKEN_OVER, TAKEOVER_HINT),
-            Ended::Lost { silently: true, .. } if failures >= 3 => {
-                next(State::BackingOff, LOST, SILENT_HINT)
+            Ended::Lost {
+                close: Close::WhileIdle,
+                ..
+            } if self.closed_idle >= SUSPICIOUS => {
+                next(State::TakenOver, TAKEN_OVER, TAKEOVER_SUSPECTED_HINT)
             }
+            Ended::Lost {
+                close: Close::WithMessages,
+                ..
+            } if failures >= SUSPICIOUS => next(State::BackingOff, LOST, MESSAGE_HINT),
             Ended::Lost { hint, .. } => next(State::BackingOff, LOST, hint),
             Ended::Refused { reason, .. } | Ended::Dismissed { reason, .. } => {
                 next(State::BackingOff, LOST, refusal_hint(*reason))
@@ -124,8 +155,10 @@ pub(super) fn is_final(reason: Reason) -> bool {
 }
 
 const TAKEOVER_HINT: &str = "another program is connected with the same MQTT client id; stop it, or give one of the two another id";
-const SILENT_HINT: &str = "the broker closes the connection again and again without a reason: \
-     often another program with the same MQTT client id, an expired token, or a topic that is not allowed";
+const TAKEOVER_SUSPECTED_HINT: &str = "the broker closes the connection again and again although it is idle: most likely another program is \
+     connected with the same MQTT client id; stop it, or give one of the two another id";
+const MESSAGE_HINT: &str = "the broker closes the connection again and again while messages are in flight: \
+     often a topic that is not allowed, or a payload that it does not take";
 
 fn refusal_hint(reason: Reason) -> &'static str {
     match reason {
@@ -157,7 +190,7 @@ mod tests {
         Ended::Lost {
             what: "gone".to_owned(),
             hint: "wait",
-            silently: false,
+            close: Close::Failed,
         }
     }
 
@@ -185,17 +218,29 @@ mod tests {
     }
 
     #[test]
-    fn connections_closed_in_silence_are_suspected_after_a_while() {
-        let ended = Ended::Lost {
+    fn idle_connections_closed_again_and_again_are_taken_for_a_takeover() {
+        let closed = |close| Ended::Lost {
             what: String::new(),
             hint: "wait",
-            silently: true,
+            close,
         };
         let mut backoff = Backoff::default();
-        let hints: Vec<_> = (0..4)
-            .map(|_| backoff.after(&ended, Duration::from_secs(1)).hint)
-            .collect();
-        assert_eq!(hints, ["wait", "wait", "wait", SILENT_HINT]);
+        let mut after = |close| backoff.after(&closed(close), Duration::from_secs(1)).state;
+        let states = [
+            Close::WhileIdle,
+            Close::WhileIdle,
+            Close::Failed,
+            Close::WhileIdle,
+            Close::WhileIdle,
+        ]
+        .map(&mut after);
+        assert_eq!(
+            states,
+            [State::BackingOff; 5],
+            "a failed connect in between is an outage"
+        );
+        assert_eq!(after(Close::WhileIdle), State::TakenOver);
+        assert_eq!(after(Close::WithMessages), State::BackingOff);
     }
 
     #[test]

@@ -32,8 +32,10 @@ pub(super) enum Command {
 pub(super) struct Entry {
     pub(super) publish: Publish,
     pub(super) slip: Slip,
+    /// Whether it waits for as long as it takes, refused connections included.
+    pub(super) patient: bool,
     /// Its bytes in the budget, given back when the entry is gone.
-    pub(super) _share: Share,
+    pub(super) _share: Option<Share>,
 }
 
 /// A session takes no more at the moment, or at all.
@@ -74,11 +76,28 @@ impl SessionHandle {
         match self.commands.try_send(Command::Publish(Entry {
             publish,
             slip,
-            _share: share,
+            patient: false,
+            _share: Some(share),
         })) {
             Ok(()) => Ok(ticket),
             Err(mpsc::error::TrySendError::Full(_)) => Err(SubmitError::Full),
             Err(mpsc::error::TrySendError::Closed(_)) => Err(SubmitError::Closed),
+        }
+    }
+
+    /// Queues a publish that is kept elsewhere as well: waits for room, is not settled by a refused connection, and is
+    /// not counted in the budget. The caller bounds how many there are at a time.
+    pub async fn submit_patiently(&self, publish: Publish) -> Result<Ticket, SubmitError> {
+        let (ticket, slip) = ticket();
+        let entry = Entry {
+            publish,
+            slip,
+            patient: true,
+            _share: None,
+        };
+        match self.commands.send(Command::Publish(entry)).await {
+            Ok(()) => Ok(ticket),
+            Err(_) => Err(SubmitError::Closed),
         }
     }
 
@@ -101,5 +120,50 @@ impl SessionHandle {
     /// Its MQTT client id.
     pub fn client_id(&self) -> &str {
         &self.client_id
+    }
+}
+
+/// A session without a task: tests see what it is told, and say what becomes of it.
+#[cfg(test)]
+pub(crate) struct Detached {
+    commands: mpsc::Receiver<Command>,
+    status: Arc<Status>,
+}
+
+#[cfg(test)]
+impl Detached {
+    /// A handle with room for so many commands.
+    pub(crate) fn new(queue: usize) -> (SessionHandle, Self) {
+        let (handle, commands) = SessionHandle::new(queue, Budget::new(1 << 30), "client".into());
+        let status = Arc::clone(&handle.status);
+        (handle, Self { commands, status })
+    }
+
+    /// The next publish, marked as sent, settled with this outcome, or held unsettled without one.
+    pub(crate) async fn settle(&mut self, outcome: Option<super::Outcome>) -> Publish {
+        loop {
+            match self.commands.recv().await {
+                Some(Command::Publish(entry)) => {
+                    assert!(entry.slip.mark_sent());
+                    match outcome {
+                        Some(outcome) => entry.slip.settle(outcome),
+                        None => std::mem::forget(entry.slip),
+                    }
+                    return entry.publish;
+                }
+                Some(Command::Connect) => {}
+                None => panic!("all handles are gone"),
+            }
+        }
+    }
+
+    /// Waits until it is told to connect.
+    pub(crate) async fn told_to_connect(&mut self) {
+        assert!(matches!(self.commands.recv().await, Some(Command::Connect)));
+    }
+
+    /// Notes what went wrong.
+    pub(crate) fn trouble(&self, state: super::State, what: &str, hint: &'static str) {
+        self.status.trouble(state, what.to_owned(), hint);
     }
 }

@@ -130,7 +130,8 @@ mod tests {
             Entry {
                 publish,
                 slip,
-                _share: share,
+                patient: false,
+                _share: Some(share),
             },
         )
     }

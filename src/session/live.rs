@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tracing::{debug, warn};
 
-use super::backoff::{Ended, renewal};
+use super::backoff::{Close, Ended, renewal};
 use super::handle::{Command, Entry};
 use super::outcome::{NotSent, Outcome, Publish};
 use super::spec::Shared;
@@ -72,12 +72,16 @@ pub(super) async fn run(
         Err(End::Connection(error)) => Ended::Lost {
             what: error.to_string(),
             hint: "the bridge connects again by itself",
-            silently: matches!(error, ConnectionError::Closed),
+            close: match error {
+                ConnectionError::Closed if live.session.ledger.len() == 0 => Close::WhileIdle,
+                ConnectionError::Closed => Close::WithMessages,
+                _ => Close::Failed,
+            },
         },
         Err(End::Silent) => Ended::Lost {
             what: "the broker has gone silent".to_owned(),
             hint: "the link is cut or the broker hangs; the bridge connects again by itself",
-            silently: false,
+            close: Close::Failed,
         },
     }
 }
@@ -204,7 +208,12 @@ impl Live<'_> {
                 self.receive(packet)?;
             }
             self.fill()?;
-            if self.session.ledger.len() == 0
+            let in_flight = self.session.ledger.len();
+            self.session
+                .status
+                .in_flight
+                .store(in_flight as u64, Ordering::Relaxed);
+            if in_flight == 0
                 && let Some(drain) = self.drain.take()
             {
                 return Ok(drain.then);

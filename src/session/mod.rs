@@ -23,6 +23,8 @@ mod tests;
 
 pub use budget::{Budget, Share};
 pub use gate::ConnectGate;
+#[cfg(test)]
+pub(crate) use handle::Detached;
 pub use handle::{SessionHandle, SubmitError};
 pub use outcome::{NotSent, Outcome, Publish};
 pub use routes::Routes;

@@ -89,6 +89,8 @@ pub struct Status {
     snapshot: Mutex<Snapshot>,
     /// The protocol version of the last connection, for the per-message path: 0 before the first.
     spoken: AtomicU8,
+    /// Uplinks that are sent and not settled at this moment.
+    pub in_flight: AtomicU64,
     /// Counters since the start.
     pub counters: Counters,
 }
@@ -104,6 +106,7 @@ impl Default for Status {
                 last_trouble: None,
             }),
             spoken: AtomicU8::new(0),
+            in_flight: AtomicU64::new(0),
             counters: Counters::default(),
         }
     }

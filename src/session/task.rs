@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
 
-use super::backoff::{Backoff, Ended, is_final, jitter};
+use super::backoff::{Backoff, Close, Ended, is_final, jitter};
 use super::handle::{Command, Entry, SessionHandle};
 use super::ledger::{InFlight, Ledger};
 use super::live;
@@ -22,6 +22,9 @@ use crate::mqtt::transport;
 
 /// While the broker refuses the credentials, an uplink may ask for a new attempt this long after the last.
 const RETRY_ON_DEMAND: Duration = Duration::from_secs(3);
+
+/// How often a full queue is searched for messages that nobody waits for any more.
+const PRUNE: Duration = Duration::from_millis(100);
 
 /// A session that is not running yet.
 #[derive(Debug)]
@@ -114,7 +117,7 @@ impl Session {
         let stream = stream.map_err(|error| Ended::Lost {
             what: error.to_string(),
             hint: error.hint(),
-            silently: false,
+            close: Close::Failed,
         })?;
         // The token is made as late as possible, so that a slow connect does not use up its lifetime.
         let fresh = self
@@ -202,30 +205,39 @@ impl Session {
     /// Waits for the next attempt; `false` when the program ends.
     async fn wait(&mut self, wait: Wait, shared: &Shared) -> bool {
         if let Some(why) = &wait.refuse {
-            for entry in self.held.drain(..) {
+            let (patient, refused) = self.held.drain(..).partition(|entry| entry.patient);
+            self.held = patient;
+            for entry in Vec::from(refused) {
                 entry.slip.settle(Outcome::NotSent(why.clone()));
             }
         }
         let sleep = tokio::time::sleep_until(wait.until.into());
         tokio::pin!(sleep);
         loop {
-            // Messages that nobody waits for any more must not fill the queue while there is no connection.
-            self.held.retain(|entry| entry.slip.is_wanted());
+            if self.held.len() >= self.spec.queue {
+                // Messages that nobody waits for any more must not fill the queue while there is no connection.
+                self.held.retain(|entry| entry.slip.is_wanted());
+            }
             let room = self.held.len() < self.spec.queue;
             tokio::select! {
                 () = shared.shutdown.cancelled() => return false,
                 () = &mut sleep => return true,
-                command = self.commands.recv(), if room => match (command, &wait.refuse) {
-                    (None, _) => return false,
-                    (Some(Command::Connect), _) => {}
-                    (Some(Command::Publish(entry)), None) => self.held.push_back(entry),
-                    (Some(Command::Publish(entry)), Some(why)) => {
-                        if wait.began.elapsed() >= RETRY_ON_DEMAND {
-                            self.held.push_back(entry);
-                            return true;
+                () = tokio::time::sleep(PRUNE), if !room => {}
+                command = self.commands.recv(), if room => match command {
+                    None => return false,
+                    Some(Command::Connect) => {}
+                    Some(Command::Publish(entry)) => match &wait.refuse {
+                        Some(why) if !entry.patient && wait.began.elapsed() < RETRY_ON_DEMAND => {
+                            entry.slip.settle(Outcome::NotSent(why.clone()));
                         }
-                        entry.slip.settle(Outcome::NotSent(why.clone()));
-                    }
+                        refused => {
+                            let on_demand = refused.is_some() && !entry.patient;
+                            self.held.push_back(entry);
+                            if on_demand {
+                                return true;
+                            }
+                        }
+                    },
                 },
             }
         }
@@ -290,7 +302,7 @@ fn before_connack(error: ConnectionError) -> Ended {
     Ended::Lost {
         what: format!("{error}, before it had answered CONNECT"),
         hint,
-        silently: false,
+        close: Close::Failed,
     }
 }
 

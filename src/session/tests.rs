@@ -189,11 +189,7 @@ impl Bench {
         routes.add(&DeviceId::parse("a").unwrap(), vec![route]);
         let mut spec = SessionSpec {
             connector: ConnectorName::parse("test").unwrap(),
-            endpoint: Endpoint {
-                host: "127.0.0.1".into(),
-                port: listener.local_addr().unwrap().port(),
-                tls: None,
-            },
+            endpoint: Endpoint::plain("127.0.0.1", listener.local_addr().unwrap().port()),
             client_id: "a".into(),
             username: None,
             password: Password::None,
@@ -233,6 +229,18 @@ impl Bench {
 
     fn submit(&self, payload: &str) -> Ticket {
         self.handle.submit(publish(payload)).unwrap()
+    }
+
+    async fn submit_once_there_is_room(&self, payload: &str) -> Ticket {
+        let mut ticket = None;
+        within("room in the queue", async {
+            while ticket.is_none() {
+                ticket = self.handle.submit(publish(payload)).ok();
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+        ticket.unwrap()
     }
 
     async fn until(&self, state: State) {
@@ -363,25 +371,10 @@ async fn messages_withdrawn_during_an_outage_are_never_sent_and_make_room() {
     drop(Peer::accept(&bench.listener).await);
     bench.until(State::BackingOff).await;
     for _ in 0..100 {
-        let ticket = within("room in a queue of ten", async {
-            loop {
-                match bench.handle.submit(publish("withdrawn")) {
-                    Ok(ticket) => return ticket,
-                    Err(_) => tokio::task::yield_now().await,
-                }
-            }
-        });
-        assert_eq!(ticket.await.withdraw(), Withdrawn::NotSent);
+        let ticket = bench.submit_once_there_is_room("withdrawn").await;
+        assert_eq!(ticket.withdraw(), Withdrawn::NotSent);
     }
-    let last = within("room for the last", async {
-        loop {
-            match bench.handle.submit(publish("last")) {
-                Ok(ticket) => return ticket,
-                Err(_) => tokio::task::yield_now().await,
-            }
-        }
-    })
-    .await;
+    let last = bench.submit_once_there_is_room("last").await;
     assert_eq!(Peer::welcome(&bench.listener).await.take().await, "last");
     assert_eq!(within("the outcome", last).await, DELIVERED);
 }

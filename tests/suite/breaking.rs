@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use reqwest::Method;
 
+use crate::harness::DEADLINE;
 use crate::harness::bridge::TestBridge;
+use crate::harness::eventually::eventually;
 use crate::harness::http::{Http, Reply};
 use crate::harness::mosquitto::Mosquitto;
 use crate::harness::proxy::{Cut, Proxy, Stall};
@@ -66,12 +68,9 @@ async fn an_uplink_that_waits_is_delivered_by_the_next_connection() {
     proxy.stall(Stall::Swallow);
     let http = bridge.http.clone();
     let waiting = tokio::spawn(async move { post(&http, 60, "2").await });
-    let sent = proxy.traffic().to_broker;
-    crate::harness::eventually::eventually(
-        "the uplink to be sent",
-        Duration::from_secs(30),
-        async || proxy.traffic().to_broker > sent,
-    )
+    eventually("the uplink to be sent", DEADLINE, async || {
+        bridge.session("pump-1").await["in_flight"] == 1
+    })
     .await;
     proxy.cut(Cut::Reset);
     proxy.resume();
@@ -140,6 +139,7 @@ async fn the_broker_killed_and_restarted_under_load_took_every_confirmed_uplink(
             })
         })
         .collect();
+    let mut log = Vec::new();
     for _ in 0..4 {
         let taken = broker.log().all().len();
         broker
@@ -147,6 +147,7 @@ async fn the_broker_killed_and_restarted_under_load_took_every_confirmed_uplink(
             .wait_until("traffic", |lines| lines.len() > taken + 500)
             .await;
         broker.kill9();
+        log.extend(broker.log().wait_end().await);
         broker.restart().await;
     }
     bridge.until("pump-1", "connected").await;
@@ -155,7 +156,7 @@ async fn the_broker_killed_and_restarted_under_load_took_every_confirmed_uplink(
     for client in clients {
         confirmed.extend(client.await.unwrap());
     }
-    let log = broker.log().all();
+    log.extend(broker.log().all());
     let taken: HashSet<_> = log
         .iter()
         .filter(|line| line.contains("Received PUBLISH"))
@@ -210,11 +211,9 @@ async fn the_shutdown_answers_what_is_under_way_and_ends_streams() {
     let http = bridge.http.clone();
     let sent = proxy.traffic().to_broker;
     let waiting = tokio::spawn(async move { post(&http, 5, "2").await });
-    crate::harness::eventually::eventually(
-        "the uplink to be under way",
-        Duration::from_secs(30),
-        async || proxy.traffic().to_broker > sent,
-    )
+    eventually("the uplink to be under way", DEADLINE, async || {
+        proxy.traffic().to_broker > sent
+    })
     .await;
     bridge.stop().await;
     assert_eq!(waiting.await.unwrap().status, 200);

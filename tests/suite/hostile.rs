@@ -92,7 +92,7 @@ async fn every_mistake_has_its_code() {
         400,
     );
     problem(&http.post(uplinks, "application/json", "").await, 400);
-    problem(&http.post(uplinks, "nonsense", "1").await, 415);
+    problem(&http.post(uplinks, "nonsense", "1").await, 400);
     problem(
         &http.post(uplinks, "text/plain", vec![b'x'; 10 << 20]).await,
         413,

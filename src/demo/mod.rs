@@ -1,0 +1,21 @@
+//! `causeway demo`: pretended platforms that check what the real ones check, and sample devices to try them with.
+//!
+//! - [`broker`]: MQTT, with every platform's rules behind one trait
+//! - [`akenza`]: akenza's rules
+//! - [`platform`]: what was received and refused
+//! - [`console`]: the same over HTTP, and downlinks
+//! - [`folder`]: keys, certificates, configuration
+//! - [`run`]: all of it together with the bridge
+
+pub mod akenza;
+mod announce;
+pub mod broker;
+pub mod console;
+pub mod folder;
+pub mod platform;
+mod run;
+
+pub use run::{BridgeError, BridgeParts, DemoError, DemoOptions, RunningBridge, run};
+
+#[cfg(test)]
+mod tests;

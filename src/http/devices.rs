@@ -1,0 +1,263 @@
+//! `GET /v1/devices`, `GET /v1/devices/{device}` and its session. No answer contains a secret, or a topic, which may.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use axum::extract::State;
+use axum::http::Uri;
+use axum::routing::get;
+use axum::{Json, Router};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::openapi::{BadRequest, InternalError, UnknownDevice};
+use super::path::DevicePath;
+use super::problem::Problem;
+use super::query;
+use super::timestamp::Timestamp;
+use crate::device::DeviceId;
+use crate::registry::{Device, Registry};
+use crate::session::{Counters, SessionHandle, Trouble};
+
+const DEFAULT_PAGE: usize = 100;
+const MAX_PAGE: usize = 1000;
+
+pub(super) fn router(registry: Arc<Registry>) -> Router {
+    Router::new()
+        .route("/v1/devices", get(list))
+        .route("/v1/devices/{device}", get(show))
+        .route("/v1/devices/{device}/session", get(session))
+        .with_state(registry)
+}
+
+/// The registered devices, in the order of their ids
+#[utoipa::path(
+    get,
+    path = "/v1/devices",
+    tag = "devices",
+    params(
+        ("after" = Option<String>, Query, description = "The id behind which to begin: the `next` of the page before"),
+        ("limit" = Option<u32>, Query, description = "How many devices to list at the most. Default 100", minimum = 1, maximum = 1000),
+    ),
+    responses(
+        (status = 200, description = "The registered devices, in the order of their ids", body = DevicePage),
+        (status = 400, response = BadRequest),
+        (status = 500, response = InternalError),
+    )
+)]
+async fn list(
+    State(registry): State<Arc<Registry>>,
+    uri: Uri,
+) -> Result<Json<DevicePage>, Problem> {
+    let (mut after, mut limit) = (None, None);
+    for (name, value) in query::parameters(&uri)? {
+        match name.as_str() {
+            "after" => {
+                let device = DeviceId::parse(&value)
+                    .map_err(|error| query::bad(&name, format!("not a device id: {error}")))?;
+                query::set(&mut after, &name, device)?;
+            }
+            "limit" => {
+                query::set(
+                    &mut limit,
+                    &name,
+                    query::number(&name, &value, 1, MAX_PAGE)?,
+                )?;
+            }
+            _ => return Err(query::unknown(&name, "after, limit")),
+        }
+    }
+    let limit = limit.unwrap_or(DEFAULT_PAGE);
+    let mut page = registry.page(after.as_ref());
+    let devices: Vec<_> = page.by_ref().take(limit).map(DeviceBody::of).collect();
+    let more = page.next().is_some();
+    let next = devices.last().filter(|_| more).map(|last| last.id.clone());
+    Ok(Json(DevicePage { devices, next }))
+}
+
+/// A device
+#[utoipa::path(
+    get,
+    path = "/v1/devices/{device}",
+    tag = "devices",
+    params(("device" = String, Path, description = "The device's id, percent-encoded", example = "pump-1")),
+    responses(
+        (status = 200, description = "A device", body = DeviceBody),
+        (status = 400, response = BadRequest),
+        (status = 404, response = UnknownDevice),
+        (status = 500, response = InternalError),
+    )
+)]
+async fn show(
+    State(registry): State<Arc<Registry>>,
+    DevicePath(id): DevicePath,
+    uri: Uri,
+) -> Result<Json<DeviceBody>, Problem> {
+    Ok(Json(DeviceBody::of(find(&registry, &id, &uri)?)))
+}
+
+/// The session that carries a device
+#[utoipa::path(
+    get,
+    path = "/v1/devices/{device}/session",
+    tag = "devices",
+    params(("device" = String, Path, description = "The device's id, percent-encoded", example = "pump-1")),
+    responses(
+        (status = 200, description = "The session that carries a device", body = SessionBody),
+        (status = 400, response = BadRequest),
+        (status = 404, response = UnknownDevice),
+        (status = 500, response = InternalError),
+    )
+)]
+async fn session(
+    State(registry): State<Arc<Registry>>,
+    DevicePath(id): DevicePath,
+    uri: Uri,
+) -> Result<Json<SessionBody>, Problem> {
+    Ok(Json(SessionBody::of(&find(&registry, &id, &uri)?.session)))
+}
+
+fn find<'a>(registry: &'a Registry, id: &DeviceId, uri: &Uri) -> Result<&'a Arc<Device>, Problem> {
+    if let Some((name, _)) = query::parameters(uri)?.first() {
+        return Err(query::unknown(name, "none"));
+    }
+    registry.get(id).ok_or_else(|| Problem::unknown_device(id))
+}
+
+/// A page of devices, in the order of their ids.
+#[derive(Serialize, ToSchema)]
+pub(super) struct DevicePage {
+    devices: Vec<DeviceBody>,
+    /// Give this as `after` to get the next page; absent on the last one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, example = "pump-1")]
+    next: Option<DeviceId>,
+}
+
+/// A registered device.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Device)]
+pub(super) struct DeviceBody {
+    #[schema(value_type = String, example = "pump-1")]
+    id: DeviceId,
+    /// Its connector's name in the configuration.
+    #[schema(example = "akenza")]
+    connector: String,
+    /// The name or path of the connector's profile.
+    #[schema(example = "akenza-device")]
+    profile: String,
+    /// Where the session that carries it stands.
+    #[schema(example = "connected")]
+    state: &'static str,
+}
+
+impl DeviceBody {
+    fn of(device: &Arc<Device>) -> Self {
+        Self {
+            id: device.id.clone(),
+            connector: device.connector.name.as_str().to_owned(),
+            profile: device.connector.profile_name.clone(),
+            state: device.session.status().state().name(),
+        }
+    }
+}
+
+/// The MQTT session that carries a device: its own, or its connector's.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Session)]
+pub(super) struct SessionBody {
+    /// `idle` (nobody has needed it yet), `connecting`, `connected`, `backing_off`, `refused`, `taken_over` (another
+    /// client has the same client id) or `closed`.
+    #[schema(example = "connected")]
+    state: &'static str,
+    #[schema(value_type = String, format = DateTime, example = "2026-01-31T12:00:00.000Z")]
+    since: Timestamp,
+    /// The protocol version in use, `5` or `3.1.1`; absent before the first connection.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "5")]
+    mqtt_version: Option<String>,
+    #[schema(example = "pump-1")]
+    client_id: String,
+    /// When the connection's token expires; the connection is renewed before. Absent without a token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime, example = "2026-01-31T12:20:00.000Z")]
+    token_expires_at: Option<Timestamp>,
+    /// The last thing that went wrong; kept after it is over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_error: Option<SessionError>,
+    counters: SessionCounters,
+    /// Uplinks that wait to be sent.
+    #[schema(example = 0)]
+    queued: usize,
+    /// Uplinks that are sent and that the broker has not settled.
+    in_flight: u64,
+}
+
+/// What went wrong with a session.
+#[derive(Serialize, ToSchema)]
+pub(super) struct SessionError {
+    #[schema(example = "connection refused by 127.0.0.1:1883")]
+    what: String,
+    /// What to do about it.
+    #[schema(example = "check that the broker's address is right and reachable")]
+    hint: &'static str,
+    #[schema(value_type = String, format = DateTime, example = "2026-01-31T11:59:58.000Z")]
+    at: Timestamp,
+}
+
+/// Counted since the start of the bridge.
+#[derive(Serialize, ToSchema)]
+pub(super) struct SessionCounters {
+    /// Connections that the broker accepted.
+    connects: u64,
+    /// Connections replaced before their token expired.
+    renewals: u64,
+    /// Uplinks confirmed by the broker, and QoS 0 uplinks sent.
+    delivered: u64,
+    /// Uplinks refused by the broker.
+    refused: u64,
+    /// Uplinks sent again after a lost connection.
+    repeated: u64,
+    /// Downlinks received.
+    downlinks: u64,
+}
+
+impl SessionBody {
+    fn of(session: &SessionHandle) -> Self {
+        let now = session.status().snapshot();
+        Self {
+            state: now.state.name(),
+            since: Timestamp(now.since),
+            mqtt_version: now.version.map(|version| version.to_string()),
+            client_id: session.client_id().to_owned(),
+            token_expires_at: now.token_expires_at.map(Timestamp),
+            last_error: now.last_trouble.map(SessionError::from),
+            counters: SessionCounters::of(&session.status().counters),
+            queued: session.queued(),
+            in_flight: session.status().in_flight.load(Ordering::Relaxed),
+        }
+    }
+}
+
+impl From<Trouble> for SessionError {
+    fn from(trouble: Trouble) -> Self {
+        Self {
+            what: trouble.what,
+            hint: trouble.hint,
+            at: Timestamp(trouble.at),
+        }
+    }
+}
+
+impl SessionCounters {
+    fn of(counters: &Counters) -> Self {
+        Self {
+            connects: counters.connects.load(Ordering::Relaxed),
+            renewals: counters.renewals.load(Ordering::Relaxed),
+            delivered: counters.delivered.load(Ordering::Relaxed),
+            refused: counters.refused.load(Ordering::Relaxed),
+            repeated: counters.repeated.load(Ordering::Relaxed),
+            downlinks: counters.downlinks.load(Ordering::Relaxed),
+        }
+    }
+}

@@ -1,0 +1,286 @@
+//! `GET /v1/devices/{device}/downlinks` and `GET /v1/downlinks`: what arrived for devices, as a stream or as a long poll.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderName, Method, Uri};
+use axum::response::Response;
+use axum::routing::get;
+use tokio_util::sync::CancellationToken;
+
+use super::accept::{self, Form};
+use super::downlink_form::DownlinkPage;
+use super::openapi::{BadRequest, InternalError, NotAcceptable, UnknownDevice};
+use super::path::DevicePath;
+use super::problem::{Kind, Problem};
+use super::{long_poll, query, sse};
+use crate::device::DeviceId;
+use crate::downlink::{After, Cursor, Hub, Subscription};
+use crate::registry::{Device, Registry};
+use crate::topic::TopicFilter;
+
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
+/// How many devices one stream may have.
+const MAX_DEVICES: usize = 100;
+/// How long a poll waits when the request does not say.
+const DEFAULT_WAIT: Duration = Duration::from_secs(30);
+const DEFAULT_EVENTS: usize = 100;
+const MAX_EVENTS: usize = 1000;
+
+pub(super) fn router(
+    registry: Arc<Registry>,
+    hub: Arc<Hub>,
+    max_wait: Duration,
+    shutdown: CancellationToken,
+) -> Router {
+    Router::new()
+        .route("/v1/devices/{device}/downlinks", get(of_device))
+        .route("/v1/downlinks", get(of_devices))
+        .with_state(Listen {
+            registry,
+            hub,
+            max_wait,
+            shutdown,
+        })
+}
+
+#[derive(Clone)]
+struct Listen {
+    registry: Arc<Registry>,
+    hub: Arc<Hub>,
+    max_wait: Duration,
+    shutdown: CancellationToken,
+}
+
+/// Listens to a device's downlinks
+///
+/// As `text/event-stream` (the default, also for `*/*`): events `downlink` and `gap` for as long as the client listens,
+/// each with its cursor as `id`; a heartbeat every 15 s. As `application/json`: one answer with what is there, or with
+/// the first thing that comes within `wait`; go on with its `next` as `after`.
+///
+/// A `gap` says that downlinks with a cursor behind its `after` and before its `next` may be missing, because they are no
+/// longer kept; it comes before what is kept.
+#[utoipa::path(
+    get,
+    path = "/v1/devices/{device}/downlinks",
+    tag = "downlinks",
+    params(
+        ("device" = String, Path, description = "The device's id, percent-encoded", example = "pump-1"),
+        ("topic" = Option<String>, Query, description = "An MQTT topic filter on what follows the profile's prefix. Default: all", example = "commands/#"),
+        ("after" = Option<String>, Query, description = "The cursor to go on behind, or `earliest` for all that is kept. Default: what arrives from now on"),
+        ("last_event_id" = Option<String>, Query, description = "The same under another name"),
+        ("wait" = Option<u32>, Query, description = "Long poll only: how many seconds to wait for the first event, 60 at the most. Default 30"),
+        ("limit" = Option<u32>, Query, description = "Long poll only: how many events to take at the most. Default 100", minimum = 1, maximum = 1000),
+        ("Last-Event-ID" = Option<String>, Header, description = "The cursor to go on behind, as an `EventSource` sends it"),
+        ("Accept" = Option<String>, Header, description = "`text/event-stream` or `application/json`"),
+    ),
+    responses(
+        (status = 200, description = "What arrives", content(
+            (String = "text/event-stream", example = json!("id: 1769860800000001\nevent: downlink\ndata: {\"device\":\"pump-1\",\"topic\":\"commands\",\"payload\":{\"on\":true},\"qos\":1,\"retained\":false,\"received_at\":\"2026-01-31T12:00:00.000Z\"}\n\n")),
+            (DownlinkPage = "application/json"),
+        )),
+        (status = 400, response = BadRequest),
+        (status = 404, response = UnknownDevice),
+        (status = 406, response = NotAcceptable),
+        (status = 500, response = InternalError),
+    )
+)]
+async fn of_device(
+    State(listen): State<Listen>,
+    DevicePath(device): DevicePath,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let options = Options::read(&uri, false)?;
+    listen
+        .answer(vec![device], options, &method, &headers)
+        .await
+}
+
+/// Listens to the downlinks of several devices
+///
+/// As `text/event-stream` (the default, also for `*/*`): events `downlink` and `gap` for as long as the client listens,
+/// each with its cursor as `id`; a heartbeat every 15 s. As `application/json`: one answer with what is there, or with
+/// the first thing that comes within `wait`; go on with its `next` as `after`.
+///
+/// A `gap` says that downlinks with a cursor behind its `after` and before its `next` may be missing, because they are no
+/// longer kept; it comes before what is kept.
+///
+/// The events of all devices come in the order of their cursors, so that one cursor stands for all of them.
+#[utoipa::path(
+    get,
+    path = "/v1/downlinks",
+    tag = "downlinks",
+    params(
+        ("device" = Vec<String>, Query, description = "A device's id; once for each device, 100 times at the most"),
+        ("topic" = Option<String>, Query, description = "An MQTT topic filter on what follows the profile's prefix. Default: all", example = "commands/#"),
+        ("after" = Option<String>, Query, description = "The cursor to go on behind, or `earliest` for all that is kept. Default: what arrives from now on"),
+        ("last_event_id" = Option<String>, Query, description = "The same under another name"),
+        ("wait" = Option<u32>, Query, description = "Long poll only: how many seconds to wait for the first event, 60 at the most. Default 30"),
+        ("limit" = Option<u32>, Query, description = "Long poll only: how many events to take at the most. Default 100", minimum = 1, maximum = 1000),
+        ("Last-Event-ID" = Option<String>, Header, description = "The cursor to go on behind, as an `EventSource` sends it"),
+        ("Accept" = Option<String>, Header, description = "`text/event-stream` or `application/json`"),
+    ),
+    responses(
+        (status = 200, description = "What arrives", content(
+            (String = "text/event-stream", example = json!("id: 1769860800000001\nevent: downlink\ndata: {\"device\":\"pump-1\",\"topic\":\"commands\",\"payload\":{\"on\":true},\"qos\":1,\"retained\":false,\"received_at\":\"2026-01-31T12:00:00.000Z\"}\n\n")),
+            (DownlinkPage = "application/json"),
+        )),
+        (status = 400, response = BadRequest),
+        (status = 404, response = UnknownDevice),
+        (status = 406, response = NotAcceptable),
+        (status = 500, response = InternalError),
+    )
+)]
+async fn of_devices(
+    State(listen): State<Listen>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let mut options = Options::read(&uri, true)?;
+    let devices = std::mem::take(&mut options.devices);
+    if !(1..=MAX_DEVICES).contains(&devices.len()) {
+        return Err(query::bad(
+            "device",
+            format!("given from 1 to {MAX_DEVICES} times"),
+        ));
+    }
+    listen.answer(devices, options, &method, &headers).await
+}
+
+impl Listen {
+    async fn answer(
+        &self,
+        devices: Vec<DeviceId>,
+        options: Options,
+        method: &Method,
+        headers: &HeaderMap,
+    ) -> Result<Response, Problem> {
+        let form = accept::form(headers)?;
+        if form == Form::Stream && (options.wait.is_some() || options.limit.is_some()) {
+            return Err(
+                Problem::new(Kind::Malformed, "wait and limit belong to the long poll")
+                    .hint("ask for it: curl -H 'Accept: application/json'"),
+            );
+        }
+        let after = options.after.unwrap_or_else(|| last_event_id(headers));
+        let wanted = self.find(devices)?;
+        let subscription = self.subscribe(wanted, options.topics, after);
+        match form {
+            Form::Stream => Ok(sse::answer(subscription, self.shutdown.clone())),
+            // Only the head of the answer is asked for, and there is nothing to wait for.
+            Form::Poll if method == Method::HEAD => {
+                Ok(long_poll::answer(subscription, 0, Duration::ZERO, &self.shutdown).await)
+            }
+            Form::Poll => {
+                let limit = options.limit.unwrap_or(DEFAULT_EVENTS);
+                let wait = options.wait.unwrap_or(DEFAULT_WAIT).min(self.max_wait);
+                Ok(long_poll::answer(subscription, limit, wait, &self.shutdown).await)
+            }
+        }
+    }
+
+    /// The devices, each once.
+    fn find(&self, ids: Vec<DeviceId>) -> Result<BTreeMap<DeviceId, Arc<Device>>, Problem> {
+        let find = |id: DeviceId| match self.registry.get(&id) {
+            Some(device) => Ok((id, Arc::clone(device))),
+            None => Err(Problem::unknown_device(&id)),
+        };
+        ids.into_iter().map(find).collect()
+    }
+
+    fn subscribe(
+        &self,
+        devices: BTreeMap<DeviceId, Arc<Device>>,
+        topics: Option<TopicFilter>,
+        after: After,
+    ) -> Subscription {
+        let ids = devices.keys().cloned();
+        let subscription = self.hub.subscribe(ids, topics, after);
+        // Only now, so that nothing that a connection brings at once is missed.
+        for device in devices.values() {
+            device.session.wake();
+        }
+        subscription
+    }
+}
+
+#[derive(Default)]
+struct Options {
+    devices: Vec<DeviceId>,
+    topics: Option<TopicFilter>,
+    after: Option<After>,
+    wait: Option<Duration>,
+    limit: Option<usize>,
+}
+
+impl Options {
+    fn read(uri: &Uri, several: bool) -> Result<Self, Problem> {
+        let mut options = Self::default();
+        for (name, value) in query::parameters(uri)? {
+            match name.as_str() {
+                "device" if several => {
+                    let device = DeviceId::parse(&value);
+                    let device = device
+                        .map_err(|error| query::bad(&name, format!("not a device id: {error}")))?;
+                    options.devices.push(device);
+                }
+                "topic" => {
+                    let filter = TopicFilter::parse(&value);
+                    let filter = filter.map_err(|error| {
+                        query::bad(&name, format!("not a topic filter: {error}"))
+                    })?;
+                    query::set(&mut options.topics, &name, filter)?;
+                }
+                "after" | "last_event_id" => {
+                    query::set(&mut options.after, &name, after(&name, &value)?)?;
+                }
+                "wait" => {
+                    let seconds = query::number(&name, &value, 0, u32::MAX)?;
+                    let wait = Duration::from_secs(seconds.into());
+                    query::set(&mut options.wait, &name, wait)?;
+                }
+                "limit" => {
+                    let limit = query::number(&name, &value, 1, MAX_EVENTS)?;
+                    query::set(&mut options.limit, &name, limit)?;
+                }
+                _ if several => {
+                    let known = "device, topic, after, last_event_id, wait, limit";
+                    return Err(query::unknown(&name, known));
+                }
+                _ => {
+                    let known = "topic, after, last_event_id, wait, limit";
+                    return Err(query::unknown(&name, known));
+                }
+            }
+        }
+        Ok(options)
+    }
+}
+
+fn after(name: &str, value: &str) -> Result<After, Problem> {
+    match value {
+        "earliest" => Ok(After::Earliest),
+        _ => Cursor::parse(value)
+            .map(After::Cursor)
+            .ok_or_else(|| query::bad(name, "the id of an event, or earliest")),
+    }
+}
+
+/// What an `EventSource` sends when it connects again. It cannot help what it was once told, so nothing is refused here.
+fn last_event_id(headers: &HeaderMap) -> After {
+    match headers.get(LAST_EVENT_ID).map(|value| value.to_str()) {
+        None | Some(Ok("")) => After::Now,
+        Some(Ok("earliest")) => After::Earliest,
+        Some(id) => id
+            .ok()
+            .and_then(Cursor::parse)
+            .map_or(After::Unknown, After::Cursor),
+    }
+}

@@ -1,0 +1,129 @@
+//! The one place that gives errors of other parts a status code.
+
+use axum::http::{HeaderName, HeaderValue};
+
+use super::path::PathError;
+use super::problem::{Kind, Problem};
+use crate::device::DeviceId;
+use crate::mqtt::reason::Reason;
+use crate::session::Trouble;
+use crate::uplink::{CheckError, UplinkError};
+
+const ACCEPT_POST: HeaderName = HeaderName::from_static("accept-post");
+
+/// Said of every uplink that the broker has not seen, so that nobody wonders whether it comes later.
+const SESSION_HINT: &str =
+    "GET /v1/devices/{device}/session shows what is wrong with the connection";
+
+impl Problem {
+    pub(super) fn unknown_device(device: &DeviceId) -> Self {
+        Self::new(
+            Kind::UnknownDevice,
+            format!("there is no device {device:?}"),
+        )
+        .hint("GET /v1/devices lists the devices; a device is registered in the configuration")
+    }
+
+    pub(super) fn too_large(limit: usize) -> Self {
+        Self::new(
+            Kind::TooLarge,
+            format!("the body has more than {limit} bytes, which is the limit here"),
+        )
+        .hint("post less at once, or raise the limit in the configuration")
+    }
+}
+
+impl From<PathError> for Problem {
+    fn from(error: PathError) -> Self {
+        Self::new(Kind::Malformed, error.to_string())
+            .hint("device ids and sub-topics become levels of an MQTT topic")
+    }
+}
+
+impl From<UplinkError> for Problem {
+    fn from(error: UplinkError) -> Self {
+        let detail = error.to_string();
+        match error {
+            UplinkError::UnknownDevice(device) => Self::unknown_device(&device),
+            UplinkError::Check(error) => error.into(),
+            UplinkError::Full => Self::new(Kind::Full, detail)
+                .retry_after(1)
+                .hint("post more slowly"),
+            UplinkError::Refused { reason, .. } => Self::new(Kind::Refused, detail)
+                .reason(reason)
+                .retryable(may_pass(reason))
+                .hint(refused_hint(reason)),
+            UplinkError::ConnectionRefused { reason, .. } => {
+                Self::new(Kind::ConnectionRefused, detail)
+                    .reason(reason)
+                    .retryable(may_pass(reason))
+                    .hint(SESSION_HINT)
+            }
+            UplinkError::Unusable(_) => Self::new(Kind::Unusable, detail).hint(SESSION_HINT),
+            UplinkError::NotSent { trouble } => not_sent(detail, trouble),
+            UplinkError::Unconfirmed => Self::new(Kind::Unconfirmed, detail)
+                .retryable(true)
+                .hint("posting it again may deliver it twice"),
+            UplinkError::Closing => Self::new(Kind::Closing, detail).retry_after(5),
+        }
+    }
+}
+
+impl From<CheckError> for Problem {
+    fn from(error: CheckError) -> Self {
+        let detail = error.to_string();
+        match error {
+            CheckError::ContentType { carried, .. } => {
+                let problem = Self::new(Kind::ContentType, detail)
+                    .hint("name the body's type: curl -H 'Content-Type: application/json'");
+                match HeaderValue::from_str(&carried) {
+                    Ok(carried) => problem.header(ACCEPT_POST, carried),
+                    Err(_) => problem,
+                }
+            }
+            CheckError::ContentTypeV3 => Self::new(Kind::ContentType, detail),
+            CheckError::TooLarge { .. } => Self::new(Kind::TooLarge, detail),
+            CheckError::Json(_) => Self::new(Kind::Malformed, detail)
+                .hint("a body that is not JSON needs its own Content-Type"),
+            CheckError::Subtopic
+            | CheckError::TopicLength
+            | CheckError::Qos { .. }
+            | CheckError::Retain => Self::new(Kind::NotCarried, detail),
+        }
+    }
+}
+
+fn not_sent(detail: String, trouble: Option<Trouble>) -> Problem {
+    match trouble {
+        Some(trouble) => Problem::new(
+            Kind::NotSent,
+            format!("{detail}; the last trouble: {}", trouble.what),
+        )
+        .hint(trouble.hint),
+        None => Problem::new(Kind::NotSent, detail).hint(SESSION_HINT),
+    }
+    .retry_after(5)
+}
+
+/// Whether a refusal is about the moment rather than about the message or the device.
+fn may_pass(reason: Reason) -> bool {
+    // Unspecified, implementation specific, unavailable, busy, shutting down, receive maximum, rate, quota,
+    // connection rate.
+    matches!(
+        reason.0,
+        0x80 | 0x83 | 0x88 | 0x89 | 0x8B | 0x93 | 0x96 | 0x97 | 0x9F
+    )
+}
+
+fn refused_hint(reason: Reason) -> &'static str {
+    match reason {
+        Reason::NOT_AUTHORIZED => "the platform does not let this device publish on this topic",
+        Reason::TOPIC_NAME_INVALID => {
+            "the platform does not know this topic; look at the sub-topic"
+        }
+        Reason::PACKET_TOO_LARGE => "the platform takes only smaller messages",
+        Reason::PAYLOAD_FORMAT_INVALID => "the platform expects another payload or content type",
+        _ if may_pass(reason) => "the platform may take it later",
+        _ => "the platform's documentation says what it takes",
+    }
+}

@@ -1,0 +1,120 @@
+//! HTTP: the only importer of `axum`. Requests become domain types at the edge, answers and errors become JSON.
+//!
+//! - [`router`]: the main listener's routes, put together from `uplinks`, `downlinks` (`sse`, `long_poll`), `devices`
+//!   and `openapi`, each given only what it needs
+//! - [`management`]: `/livez` and `/readyz`
+//! - [`serve`]: a listener, a router, and an end that lets requests finish
+//! - `path`, `query`, `prefer`, `accept`, `body`: the parts of a request, parsed strictly
+//! - `problem`, `error`: what went wrong, and the one place that gives it a status code
+
+mod accept;
+mod body;
+mod devices;
+mod downlink_form;
+mod downlinks;
+mod error;
+mod health;
+mod long_poll;
+mod openapi;
+mod path;
+mod prefer;
+mod problem;
+mod query;
+mod server;
+mod sse;
+mod stall;
+#[cfg(test)]
+mod tests;
+mod timestamp;
+mod traceparent;
+mod uplinks;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::http::{Method, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use tokio_util::sync::CancellationToken;
+
+pub use health::management;
+pub use openapi::{openapi, openapi_json};
+pub use server::serve;
+
+use crate::downlink::Hub;
+use crate::registry::Registry;
+use crate::uplink::Uplinks;
+use problem::{Kind, Problem};
+
+/// What the main listener's routes work with.
+#[derive(Debug, Clone)]
+pub struct Api {
+    /// The road out.
+    pub uplinks: Uplinks,
+    /// The devices.
+    pub registry: Arc<Registry>,
+    /// The road in.
+    pub hub: Arc<Hub>,
+    /// What a request may ask for.
+    pub limits: HttpLimits,
+    /// Ends every stream when the program ends.
+    pub shutdown: CancellationToken,
+}
+
+/// What a request may ask for.
+#[derive(Debug, Clone, Copy)]
+pub struct HttpLimits {
+    /// The largest request body, in bytes. Default 256 KiB.
+    pub max_body: usize,
+    /// How long an uplink waits for the broker when the request does not say. Default 5 s.
+    pub wait: Duration,
+    /// How long a request may wait at the most. Default 60 s.
+    pub max_wait: Duration,
+}
+
+impl Default for HttpLimits {
+    fn default() -> Self {
+        Self {
+            max_body: 256 * 1024,
+            wait: Duration::from_secs(5),
+            max_wait: Duration::from_secs(60),
+        }
+    }
+}
+
+/// The routes of the main listener.
+pub fn router(api: Api) -> Router {
+    Router::new()
+        .merge(uplinks::router(api.uplinks, api.limits))
+        .merge(downlinks::router(
+            Arc::clone(&api.registry),
+            api.hub,
+            api.limits.max_wait,
+            api.shutdown,
+        ))
+        .merge(devices::router(api.registry))
+        .merge(openapi::router())
+        .fallback(no_route)
+        .method_not_allowed_fallback(no_method)
+}
+
+async fn no_route(uri: Uri) -> Problem {
+    let path = uri.path();
+    if path.starts_with("/v1/devices/") && (path.contains("//") || path.ends_with('/')) {
+        return Problem::new(Kind::Malformed, "the path has an empty level")
+            .hint("a device id and each level of a sub-topic have at least one character");
+    }
+    Problem::new(Kind::NoRoute, "there is nothing at this path").hint("see /openapi.json")
+}
+
+/// The `Allow` header is added by the router.
+async fn no_method(method: Method) -> Response {
+    if method == Method::OPTIONS {
+        return StatusCode::NO_CONTENT.into_response();
+    }
+    Problem::new(
+        Kind::Method,
+        format!("{method} is not possible here; the Allow header says what is"),
+    )
+    .into_response()
+}

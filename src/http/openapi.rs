@@ -1,0 +1,113 @@
+//! The OpenAPI description, made from the handlers and their types.
+
+use std::sync::OnceLock;
+
+use axum::Router;
+use axum::http::header::CONTENT_TYPE;
+use axum::routing::get;
+use utoipa::{OpenApi, ToResponse};
+
+use super::problem::ProblemBody;
+use super::{devices, downlinks, health, uplinks};
+
+/// The contract of both listeners.
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    Contract::openapi()
+}
+
+/// The contract as it is kept in `openapi/openapi.json`: indented, in a stable order, with a line break at the end.
+pub fn openapi_json() -> String {
+    let mut json = openapi().to_pretty_json().unwrap_or_default();
+    json.push('\n');
+    json
+}
+
+pub(super) fn router() -> Router {
+    Router::new().route("/openapi.json", get(contract))
+}
+
+/// This description
+#[utoipa::path(
+    get,
+    path = "/openapi.json",
+    tag = "description",
+    responses((status = 200, description = "OpenAPI 3.1", body = Object))
+)]
+async fn contract() -> impl axum::response::IntoResponse {
+    static JSON: OnceLock<String> = OnceLock::new();
+    let json: &'static str = JSON.get_or_init(openapi_json);
+    ([(CONTENT_TYPE, "application/json")], json)
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Causeway",
+        description = "A local bridge between plain HTTP and an IoT platform's MQTT broker: post an uplink and be answered when the broker has confirmed it; listen to downlinks as server-sent events.\n\nErrors are `application/problem+json` (RFC 9457)."
+    ),
+    servers(
+        (url = "http://127.0.0.1:8080", description = "The main listener's default"),
+        (url = "http://127.0.0.1:9090", description = "The management listener's default: /livez and /readyz"),
+    ),
+    tags(
+        (name = "uplinks", description = "Messages to the platform"),
+        (name = "downlinks", description = "Messages from the platform"),
+        (name = "devices", description = "What is registered, and how it is"),
+        (name = "management", description = "For whoever runs the bridge"),
+        (name = "description", description = "This description"),
+    ),
+    paths(
+        uplinks::post_uplink,
+        uplinks::post_uplink_to_subtopic,
+        downlinks::of_device,
+        downlinks::of_devices,
+        devices::list,
+        devices::show,
+        devices::session,
+        contract,
+        health::live,
+        health::ready,
+    ),
+    components(responses(
+        BadRequest, UnknownDevice, NotAcceptable, RequestTimeout, TooLarge, ContentTypeNotCarried, InternalError,
+        BrokerRefused, NotTaken, Unconfirmed,
+    ))
+)]
+struct Contract;
+
+macro_rules! problem_responses {
+    ($($name:ident: $description:literal;)*) => {$(
+        #[derive(ToResponse)]
+        #[response(description = $description, content_type = "application/problem+json")]
+        #[expect(dead_code, reason = "a response of the OpenAPI description only")]
+        pub(super) struct $name(ProblemBody<'static>);
+    )*};
+}
+
+problem_responses! {
+    BadRequest: "Malformed, or not carried by the device's connector: the path, a query parameter, a header or the body";
+    UnknownDevice: "There is no such device";
+    NotAcceptable: "Neither of the two forms is accepted";
+    RequestTimeout: "The body was not complete in time";
+    TooLarge: "The body is larger than the bridge or the broker takes";
+    ContentTypeNotCarried: "The connector does not carry this content type; the Accept-Post header lists those that it does";
+    InternalError: "A defect of the bridge";
+    BrokerRefused: "The broker refused the uplink or the connection; the reason code is named";
+    NotTaken: "Not sent, and it will not be: no connection to the broker in time, too many uplinks wait, the device cannot connect, or the bridge is shutting down. Mostly with Retry-After";
+    Unconfirmed: "Sent, but not confirmed in time. It may have arrived; it will not be sent again";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kept_description_is_the_one_of_the_code() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/openapi/openapi.json");
+        let kept = std::fs::read_to_string(path).unwrap_or_default();
+        assert!(
+            kept == openapi_json(),
+            "openapi/openapi.json differs from the code; run: cargo run -- openapi --out openapi"
+        );
+    }
+}

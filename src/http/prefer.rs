@@ -1,0 +1,108 @@
+//! The `Prefer` header (RFC 7240): `wait=N` is honoured. `respond-async` is not, as nothing is stored yet, and what is
+//! not known is ignored, both as §2 allows.
+
+use std::time::Duration;
+
+use axum::http::header::HeaderName;
+use axum::http::{HeaderMap, HeaderValue};
+
+pub(super) const PREFER: HeaderName = HeaderName::from_static("prefer");
+pub(super) const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
+
+/// How long the client wants to wait, in whole seconds from 1 up to `most`. The first `wait` counts (§2).
+pub(super) fn wait(headers: &HeaderMap, most: Duration) -> Option<Duration> {
+    let value = headers
+        .get_all(PREFER)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .find_map(wait_in)?;
+    // No broker answers within no time: such a wait would refuse every uplink.
+    let seconds = value.parse::<u32>().ok().filter(|seconds| *seconds > 0)?;
+    Some(Duration::from_secs(seconds.into()).min(most))
+}
+
+/// What `Preference-Applied` says of a wait.
+pub(super) fn applied(wait: Duration) -> HeaderValue {
+    HeaderValue::try_from(format!("wait={}", wait.as_secs()))
+        .unwrap_or(HeaderValue::from_static("wait"))
+}
+
+/// The value of the first `wait` in one header's value.
+fn wait_in(header: &str) -> Option<String> {
+    split(header, ',').find_map(|preference| {
+        // Parameters of the preference follow behind a semicolon; `wait` has none.
+        let (name, value) = split(preference, ';').next()?.split_once('=')?;
+        name.trim()
+            .eq_ignore_ascii_case("wait")
+            .then(|| unquote(value.trim()))
+    })
+}
+
+/// Splits at a separator that does not stand in a quoted string (RFC 9110 §5.6.4).
+fn split(text: &str, separator: char) -> impl Iterator<Item = &str> {
+    let (mut quoted, mut escaped) = (false, false);
+    text.split(move |c| {
+        let ends = c == separator && !quoted;
+        (quoted, escaped) = match c {
+            _ if escaped => (quoted, false),
+            '\\' if quoted => (quoted, true),
+            '"' => (!quoted, false),
+            _ => (quoted, false),
+        };
+        ends
+    })
+}
+
+fn unquote(value: &str) -> String {
+    let Some(inner) = value.strip_prefix('"').and_then(|v| v.strip_suffix('"')) else {
+        return value.to_owned();
+    };
+    let mut plain = String::with_capacity(inner.len());
+    let mut characters = inner.chars();
+    while let Some(c) = characters.next() {
+        plain.extend(if c == '\\' {
+            characters.next()
+        } else {
+            Some(c)
+        });
+    }
+    plain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn waited(values: &[&str]) -> Option<u64> {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(PREFER, value.parse().unwrap());
+        }
+        wait(&headers, Duration::from_secs(60)).map(|wait| wait.as_secs())
+    }
+
+    #[test]
+    fn the_grammar_of_rfc_7240() {
+        let cases: [(&[&str], Option<u64>); 16] = [
+            (&[], None),
+            (&["wait=10"], Some(10)),
+            (&["Wait = 10"], Some(10)),
+            (&["wait=\"10\""], Some(10)),
+            (&["wait=\"1\\0\""], Some(10)),
+            (&["respond-async, wait=10"], Some(10)),
+            (&["respond-async", "wait=10"], Some(10)),
+            (&["foo=\"a, wait=3\", wait=4"], Some(4)),
+            (&["foo; wait=3, wait=4; x=y"], Some(4)),
+            (&["wait=5, wait=6"], Some(5)),
+            (&["wait=100000"], Some(60)),
+            (&["wait=0"], None),
+            (&["wait"], None),
+            (&["wait=-1"], None),
+            (&["wait=1.5"], None),
+            (&["await=9"], None),
+        ];
+        for (values, expected) in cases {
+            assert_eq!(waited(values), expected, "{values:?}");
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! Problem details (RFC 9457), the form of every error answer.
+
+use std::borrow::Cow;
+
+use axum::body::Body;
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
+use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::mqtt::reason::Reason;
+
+/// What kind of problem it is. Its slug is stable: clients may compare the `type`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Malformed,
+    NotCarried,
+    UnknownDevice,
+    NoRoute,
+    Method,
+    NotAcceptable,
+    Timeout,
+    TooLarge,
+    ContentType,
+    Internal,
+    Refused,
+    ConnectionRefused,
+    Unusable,
+    Full,
+    NotSent,
+    Closing,
+    Unconfirmed,
+}
+
+impl Kind {
+    /// Status, slug and title.
+    fn describe(self) -> (StatusCode, &'static str, &'static str) {
+        use StatusCode as S;
+        match self {
+            Self::Malformed => (S::BAD_REQUEST, "malformed", "Malformed request"),
+            Self::NotCarried => (
+                S::BAD_REQUEST,
+                "not-carried",
+                "The connector does not carry this",
+            ),
+            Self::UnknownDevice => (S::NOT_FOUND, "unknown-device", "Unknown device"),
+            Self::NoRoute => (S::NOT_FOUND, "no-route", "Nothing here"),
+            Self::Method => (S::METHOD_NOT_ALLOWED, "method", "Method not allowed"),
+            Self::NotAcceptable => (S::NOT_ACCEPTABLE, "not-acceptable", "Not acceptable"),
+            Self::Timeout => (S::REQUEST_TIMEOUT, "timeout", "The request took too long"),
+            Self::TooLarge => (S::PAYLOAD_TOO_LARGE, "too-large", "Body too large"),
+            Self::ContentType => (
+                S::UNSUPPORTED_MEDIA_TYPE,
+                "content-type",
+                "Content type not carried",
+            ),
+            Self::Internal => (S::INTERNAL_SERVER_ERROR, "internal", "Internal error"),
+            Self::Refused => (S::BAD_GATEWAY, "refused", "The broker refused the uplink"),
+            Self::ConnectionRefused => (
+                S::BAD_GATEWAY,
+                "connection-refused",
+                "The broker refuses the connection",
+            ),
+            Self::Unusable => (
+                S::SERVICE_UNAVAILABLE,
+                "unusable",
+                "The device cannot connect",
+            ),
+            Self::Full => (S::SERVICE_UNAVAILABLE, "full", "Too many uplinks wait"),
+            Self::NotSent => (
+                S::SERVICE_UNAVAILABLE,
+                "not-sent",
+                "No connection to the broker",
+            ),
+            Self::Closing => (S::SERVICE_UNAVAILABLE, "closing", "Shutting down"),
+            Self::Unconfirmed => (S::GATEWAY_TIMEOUT, "unconfirmed", "Not confirmed in time"),
+        }
+    }
+}
+
+/// One error answer. Boxed, so that what does not fail does not carry its size.
+#[derive(Debug)]
+pub(super) struct Problem(Box<Parts>);
+
+#[derive(Debug)]
+struct Parts {
+    kind: Kind,
+    detail: Cow<'static, str>,
+    hint: Option<Cow<'static, str>>,
+    reason: Option<Reason>,
+    retryable: bool,
+    /// Seconds.
+    retry_after: Option<u32>,
+    header: Option<(HeaderName, HeaderValue)>,
+}
+
+impl Problem {
+    pub(super) fn new(kind: Kind, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self(Box::new(Parts {
+            kind,
+            detail: detail.into(),
+            hint: None,
+            reason: None,
+            retryable: false,
+            retry_after: None,
+            header: None,
+        }))
+    }
+
+    /// What to do about it.
+    pub(super) fn hint(mut self, hint: impl Into<Cow<'static, str>>) -> Self {
+        self.0.hint = Some(hint.into());
+        self
+    }
+
+    /// The broker's reason.
+    pub(super) fn reason(mut self, reason: Reason) -> Self {
+        self.0.reason = Some(reason);
+        self
+    }
+
+    /// Whether the same request may succeed later.
+    pub(super) fn retryable(mut self, retryable: bool) -> Self {
+        self.0.retryable = retryable;
+        self
+    }
+
+    /// The same request may succeed after so many seconds.
+    pub(super) fn retry_after(mut self, seconds: u32) -> Self {
+        self.0.retry_after = Some(seconds);
+        self.retryable(true)
+    }
+
+    pub(super) fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.0.header = Some((name, value));
+        self
+    }
+}
+
+/// What went wrong (RFC 9457). Whatever the error, the request has no later effect.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Problem, example = json!({
+    "type": "/docs#problem-not-sent",
+    "title": "No connection to the broker",
+    "status": 503,
+    "detail": "there was no connection to the broker within the wait; the uplink was not sent and will not be",
+    "retryable": true,
+    "queued": false,
+    "hint": "check that the broker's address is right and reachable"
+}))]
+pub(super) struct ProblemBody<'a> {
+    /// Names the kind of problem; it does not change.
+    #[serde(rename = "type")]
+    r#type: String,
+    /// The kind of problem in words.
+    title: &'static str,
+    /// The status code of the answer.
+    status: u16,
+    /// What happened this time.
+    detail: &'a str,
+    /// The broker's MQTT 5 reason code.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason_code: Option<u8>,
+    /// The reason code's name in the MQTT 5 specification.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
+    /// Whether the same request may succeed later.
+    retryable: bool,
+    /// Whether the uplink will be delivered later. Always `false` in an error.
+    queued: bool,
+    /// What to do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<&'a str>,
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let parts = *self.0;
+        let (status, slug, title) = parts.kind.describe();
+        let body = ProblemBody {
+            r#type: format!("/docs#problem-{slug}"),
+            title,
+            status: status.as_u16(),
+            detail: &parts.detail,
+            reason_code: parts.reason.map(|reason| reason.0),
+            reason: parts.reason.map(Reason::name),
+            retryable: parts.retryable,
+            queued: false,
+            hint: parts.hint.as_deref(),
+        };
+        let mut json = serde_json::to_vec(&body).unwrap_or_default();
+        json.push(b'\n');
+        let mut response = Response::new(Body::from(json));
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(
+            CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
+        if let Some(seconds) = parts.retry_after {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if let Some((name, value)) = parts.header {
+            headers.insert(name, value);
+        }
+        response
+    }
+}

@@ -1,0 +1,158 @@
+//! Downlinks as server-sent events (WHATWG HTML, "Server-sent events").
+//!
+//! An event's frame is rendered once for all listeners, so a listener's stream only hands out references. Positions are
+//! told beside events, too, in frames with an `id` and nothing else: browsers remember it without an event taking
+//! place. So a listener that has received nothing yet misses nothing when it connects again, and one whose topics are
+//! silent does not fall off the window.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use futures_util::Stream;
+use rand::RngExt;
+use tokio::time::{Instant, Sleep};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+
+use crate::downlink::{Cursor, Delivery, Gap, Subscription};
+
+const HEARTBEAT: Duration = Duration::from_secs(15);
+/// How long a client waits before it connects again, in milliseconds: spread, so that all the listeners of a bridge
+/// that was restarted do not come back at once.
+const RETRY: std::ops::RangeInclusive<u32> = 1000..=5000;
+
+pub(super) fn answer(subscription: Subscription, shutdown: CancellationToken) -> Response {
+    let headers = [
+        (CONTENT_TYPE, "text/event-stream"),
+        (CACHE_CONTROL, "no-store"),
+        // nginx would otherwise keep events back until a buffer is full.
+        (HeaderName::from_static("x-accel-buffering"), "no"),
+    ];
+    let stream = EventStream::new(subscription, shutdown, HEARTBEAT);
+    (headers, Body::from_stream(stream)).into_response()
+}
+
+struct EventStream {
+    subscription: Subscription,
+    opening: Option<Bytes>,
+    /// The position that the client was told last.
+    told: Option<Cursor>,
+    heartbeat: Pin<Box<Sleep>>,
+    interval: Duration,
+    shutdown: Pin<Box<WaitForCancellationFutureOwned>>,
+}
+
+impl EventStream {
+    fn new(subscription: Subscription, shutdown: CancellationToken, interval: Duration) -> Self {
+        let mut rng = rand::rng();
+        let told = subscription.position();
+        let retry = format!("retry: {}\n", rng.random_range(RETRY));
+        // The first one early, so that the heartbeats of many listeners spread.
+        let first = interval.mul_f64(rng.random());
+        Self {
+            subscription,
+            opening: Some(frame(retry, told)),
+            told,
+            heartbeat: Box::pin(tokio::time::sleep(first)),
+            interval,
+            shutdown: Box::pin(shutdown.cancelled_owned()),
+        }
+    }
+
+    fn beat(&mut self) -> Bytes {
+        let position = self.subscription.position();
+        let news = position.filter(|_| position != self.told);
+        self.told = position;
+        frame(": heartbeat\n".to_owned(), news)
+    }
+}
+
+impl Stream for EventStream {
+    type Item = Result<Bytes, Infallible>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if self.shutdown.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(None);
+        }
+        if let Some(opening) = self.opening.take() {
+            return Poll::Ready(Some(Ok(opening)));
+        }
+        match self.subscription.poll_next(cx) {
+            Poll::Ready(Delivery::Event(event)) => {
+                self.told = Some(event.cursor());
+                return Poll::Ready(Some(Ok(event.frame().clone())));
+            }
+            Poll::Ready(Delivery::Gap(gap)) => return Poll::Ready(Some(Ok(gap_frame(&gap)))),
+            // The client connects again and is told by a gap what it has missed.
+            Poll::Ready(Delivery::Behind) => return Poll::Ready(None),
+            Poll::Pending => {}
+        }
+        if self.heartbeat.as_mut().poll(cx).is_ready() {
+            let next = Instant::now() + self.interval;
+            self.heartbeat.as_mut().reset(next);
+            return Poll::Ready(Some(Ok(self.beat())));
+        }
+        Poll::Pending
+    }
+}
+
+/// A line, and a position where there is one.
+fn frame(mut line: String, position: Option<Cursor>) -> Bytes {
+    if let Some(position) = position {
+        line.push_str(&format!("id: {position}\n"));
+    }
+    line.push('\n');
+    Bytes::from(line)
+}
+
+/// It has no `id`: the events behind it have, and until one has arrived the gap must be told again.
+fn gap_frame(gap: &Gap) -> Bytes {
+    let data = serde_json::to_string(gap).unwrap_or_default();
+    Bytes::from(format!("event: gap\ndata: {data}\n\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::SystemTime;
+
+    use futures_util::StreamExt;
+
+    use super::*;
+    use crate::device::DeviceId;
+    use crate::downlink::{After, Hub, Limits};
+    use crate::message::{Downlink, Qos};
+    use crate::topic::TopicFilter;
+
+    #[tokio::test]
+    async fn a_heartbeat_tells_a_new_position_once() {
+        let hub = Arc::new(Hub::new(Limits::default()));
+        let device = DeviceId::parse("a").unwrap();
+        let topics = TopicFilter::parse("wanted").ok();
+        let subscription = hub.subscribe([device.clone()], topics, After::Now);
+        let interval = Duration::from_millis(5);
+        let mut stream = EventStream::new(subscription, CancellationToken::new(), interval);
+        let mut next = async || {
+            let Ok(frame) = stream.next().await.unwrap();
+            String::from_utf8(frame.to_vec()).unwrap()
+        };
+        assert!(next().await.starts_with("retry: "));
+        assert_eq!(next().await, ": heartbeat\n\n");
+        let cursor = hub.accept(Downlink {
+            device,
+            topic: "other".into(),
+            payload: Bytes::new(),
+            content_type: None,
+            qos: Qos::AtMostOnce,
+            retained: false,
+            received_at: SystemTime::now(),
+        });
+        assert_eq!(next().await, format!(": heartbeat\nid: {cursor}\n\n"));
+        assert_eq!(next().await, ": heartbeat\n\n");
+    }
+}

@@ -1,0 +1,133 @@
+//! The main listener with a few devices and without MQTT.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::device::{ConnectorName, DeviceId};
+use crate::downlink::{Cursor, Hub, Limits};
+use crate::http::{Api, HttpLimits, router, serve};
+use crate::message::{Downlink, Qos};
+use crate::profile::{Binding, Profile, ScopeValues, builtin};
+use crate::registry::{Connector, Device, Registry};
+use crate::session::Detached;
+use crate::uplink::Uplinks;
+
+pub(super) const MAX_BODY: usize = 64 * 1024;
+
+pub(super) struct Bridge {
+    pub(super) address: SocketAddr,
+    pub(super) hub: Arc<Hub>,
+    pub(super) registry: Arc<Registry>,
+    pub(super) shutdown: CancellationToken,
+    pub(super) serving: JoinHandle<std::io::Result<()>>,
+    sessions: BTreeMap<&'static str, Detached>,
+}
+
+impl Bridge {
+    /// Device `akenza` on the profile `akenza-device`, devices `plain` and `other` on `plain`, each with a session of
+    /// its own that takes two commands.
+    pub(super) async fn start() -> Self {
+        Self::start_with(Limits::default()).await
+    }
+
+    pub(super) async fn start_with(window: Limits) -> Self {
+        let mut sessions = BTreeMap::new();
+        let profiles = [
+            ("akenza", "akenza-device"),
+            ("plain", "plain"),
+            ("other", "plain"),
+        ];
+        let devices = profiles.map(|(id, profile)| {
+            let (device, session) = device(id, profile);
+            sessions.insert(id, session);
+            device
+        });
+        let registry = Arc::new(Registry::new(devices));
+        let hub = Arc::new(Hub::new(window));
+        let shutdown = CancellationToken::new();
+        let router = router(Api {
+            uplinks: Uplinks::new(Arc::clone(&registry)),
+            registry: Arc::clone(&registry),
+            hub: Arc::clone(&hub),
+            limits: HttpLimits {
+                max_body: MAX_BODY,
+                wait: Duration::from_millis(100),
+                max_wait: Duration::from_secs(60),
+            },
+            shutdown: shutdown.clone(),
+        });
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let serving = tokio::spawn(serve(listener, router, shutdown.clone()));
+        Self {
+            address,
+            hub,
+            registry,
+            shutdown,
+            serving,
+            sessions,
+        }
+    }
+
+    /// The session of a device, which the test now plays.
+    pub(super) fn session(&mut self, device: &str) -> Detached {
+        self.sessions.remove(device).unwrap()
+    }
+
+    /// A downlink arrives.
+    pub(super) fn arrives(&self, device: &str, topic: &str, payload: &str) -> Cursor {
+        self.hub.accept(Downlink {
+            device: DeviceId::parse(device).unwrap(),
+            topic: topic.into(),
+            payload: payload.to_owned().into(),
+            content_type: None,
+            qos: Qos::AtLeastOnce,
+            retained: false,
+            received_at: SystemTime::now(),
+        })
+    }
+}
+
+fn device(id: &str, profile_name: &str) -> (Device, Detached) {
+    let (session, detached) = Detached::new(2);
+    let profile = Profile::parse(builtin(profile_name).unwrap()).unwrap();
+    let id = DeviceId::parse(id).unwrap();
+    let name = ConnectorName::parse(if profile_name == "plain" {
+        "lan"
+    } else {
+        "cloud"
+    })
+    .unwrap();
+    let none = BTreeMap::new();
+    let values = ScopeValues {
+        connector: &name,
+        host: "127.0.0.1",
+        device: Some(&id),
+        secret: None,
+        connector_variables: &none,
+        device_variables: &none,
+    };
+    let topic = Binding::new(&profile, values)
+        .unwrap()
+        .uplink_topic()
+        .unwrap();
+    let connector = Arc::new(Connector {
+        name,
+        profile,
+        profile_name: profile_name.to_owned(),
+        version: None,
+    });
+    let device = Device {
+        id,
+        connector,
+        session,
+        topic,
+    };
+    (device, detached)
+}

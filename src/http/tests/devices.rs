@@ -1,0 +1,98 @@
+//! The registry's answers, and health.
+
+use std::sync::Arc;
+
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use super::bridge::Bridge;
+use super::client::get;
+use crate::http::{management, serve};
+use crate::observe::Health;
+use crate::session::State;
+
+#[tokio::test]
+async fn devices_are_paged() {
+    let bridge = Bridge::start().await;
+    let page = get(bridge.address, "/v1/devices?limit=2").await.json();
+    let akenza =
+        json!({"id": "akenza", "connector": "cloud", "profile": "akenza-device", "state": "idle"});
+    let other = json!({"id": "other", "connector": "lan", "profile": "plain", "state": "idle"});
+    assert_eq!(page, json!({"devices": [akenza, other], "next": "other"}));
+    let page = get(bridge.address, "/v1/devices?after=other").await.json();
+    assert_eq!(page["devices"].as_array().unwrap().len(), 1);
+    assert_eq!(page.get("next"), None);
+    let exact = get(bridge.address, "/v1/devices?limit=3").await.json();
+    assert_eq!(exact.get("next"), None);
+    assert_eq!(
+        get(bridge.address, "/v1/devices/akenza").await.json(),
+        akenza
+    );
+    for query in ["limit=0", "limit=1001", "limit=x", "after=%2B", "page=2"] {
+        let answer = get(bridge.address, &format!("/v1/devices?{query}")).await;
+        answer.problem(400, "malformed");
+    }
+    for path in ["/v1/devices/nobody", "/v1/devices/nobody/session"] {
+        get(bridge.address, path)
+            .await
+            .problem(404, "unknown-device");
+    }
+    get(bridge.address, "/v1/devices/akenza?x=1")
+        .await
+        .problem(400, "malformed");
+}
+
+#[tokio::test]
+async fn a_session_tells_what_went_wrong() {
+    let mut bridge = Bridge::start().await;
+    let path = "/v1/devices/plain/session";
+    let session = get(bridge.address, path).await.json();
+    assert_eq!(
+        (&session["state"], &session["client_id"]),
+        (&"idle".into(), &"client".into())
+    );
+    assert_eq!(
+        (&session["queued"], session.get("last_error")),
+        (&0.into(), None)
+    );
+    assert_eq!(session["counters"].as_object().unwrap().len(), 6);
+    bridge
+        .session("plain")
+        .trouble(State::Refused, "bad user name", "look at the user name");
+    let session = get(bridge.address, path).await.json();
+    assert_eq!(session["state"], "refused");
+    assert_eq!(session["last_error"]["what"], "bad user name");
+    assert_eq!(session["last_error"]["hint"], "look at the user name");
+    humantime::parse_rfc3339(session["last_error"]["at"].as_str().unwrap()).unwrap();
+}
+
+#[tokio::test]
+async fn readiness_follows_the_sessions() {
+    let mut bridge = Bridge::start().await;
+    let health = Arc::new(Health::new(Arc::clone(&bridge.registry)));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let router = management(Arc::clone(&health));
+    tokio::spawn(serve(listener, router, CancellationToken::new()));
+
+    assert_eq!(get(address, "/livez").await.status, 200);
+    assert_eq!(get(address, "/readyz").await.status, 503);
+    health.set_accepting(true);
+    let answer = get(address, "/readyz").await;
+    assert_eq!(answer.status, 200);
+    let lan = json!({"name": "lan", "devices": 2, "sessions": 2, "connected": 0, "idle": 2});
+    assert_eq!(answer.json()["connectors"][1], lan);
+    for (device, ready) in [("plain", 200), ("other", 200), ("akenza", 503)] {
+        bridge
+            .session(device)
+            .trouble(State::BackingOff, "unreachable", "");
+        assert_eq!(
+            get(address, "/readyz").await.status,
+            ready,
+            "after {device}"
+        );
+    }
+    assert_eq!(get(address, "/livez").await.status, 200);
+    get(address, "/v1/devices").await.problem(404, "no-route");
+}

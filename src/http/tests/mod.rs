@@ -1,0 +1,9 @@
+//! The routes over a real listener, with sessions that do what a test says.
+
+mod bridge;
+mod client;
+mod devices;
+mod downlinks;
+mod routes;
+mod server;
+mod uplinks;

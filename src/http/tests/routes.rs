@@ -1,0 +1,62 @@
+//! Paths and methods that are none, and those that are described.
+
+use super::bridge::Bridge;
+use super::client::{get, send};
+
+#[tokio::test]
+async fn unknown_paths_and_methods_are_problems() {
+    let bridge = Bridge::start().await;
+    for path in [
+        "/",
+        "/v1",
+        "/v2/devices",
+        "/v1/devices/a/b/uplinks",
+        "/v1/devices/plain/nothing",
+    ] {
+        get(bridge.address, path).await.problem(404, "no-route");
+    }
+    for (line, allow) in [
+        ("GET /v1/devices/plain/uplinks", "POST"),
+        ("PUT /v1/devices/plain/uplinks/a", "POST"),
+        ("DELETE /v1/devices/plain", "GET,HEAD"),
+        ("POST /v1/devices/plain/downlinks", "GET,HEAD"),
+    ] {
+        let answer = send(bridge.address, line, "", b"").await;
+        answer.problem(405, "method");
+        assert_eq!(answer.header("allow"), Some(allow), "{line}");
+    }
+    let answer = send(bridge.address, "OPTIONS /v1/devices/plain", "", b"").await;
+    assert_eq!(
+        (answer.status, answer.header("allow")),
+        (204, Some("GET,HEAD"))
+    );
+    let answer = send(bridge.address, "HEAD /v1/devices", "", b"").await;
+    assert_eq!((answer.status, answer.body.len()), (200, 0));
+}
+
+#[tokio::test]
+async fn what_is_described_is_there() {
+    let bridge = Bridge::start().await;
+    let description = get(bridge.address, "/openapi.json").await;
+    assert_eq!(description.header("content-type"), Some("application/json"));
+    let description = description.json();
+    let paths = description["paths"].as_object().unwrap();
+    assert_eq!(paths.len(), 10);
+    let of_management = ["/livez", "/readyz"];
+    for (path, operations) in paths {
+        for method in operations.as_object().unwrap().keys() {
+            let concrete = path
+                .replace("{device}", "nobody")
+                .replace("{subtopic}", "a/b");
+            let line = format!("{} {concrete}", method.to_uppercase());
+            let answer = send(bridge.address, &line, "", b"").await;
+            let there = answer.status < 300
+                || matches!(answer.json()["type"].as_str(), Some(kind) if !kind.ends_with("-route") && !kind.ends_with("-method"));
+            assert_eq!(
+                there,
+                !of_management.contains(&path.as_str()),
+                "{line}: {answer:?}"
+            );
+        }
+    }
+}

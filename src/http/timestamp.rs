@@ -1,0 +1,14 @@
+//! Times in answers.
+
+use std::time::SystemTime;
+
+use serde::{Serialize, Serializer};
+
+/// A time as RFC 3339 in UTC with milliseconds.
+pub(super) struct Timestamp(pub(super) SystemTime);
+
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(&humantime::format_rfc3339_millis(self.0))
+    }
+}

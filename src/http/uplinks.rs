@@ -1,0 +1,278 @@
+//! `POST /v1/devices/{device}/uplinks[/{subtopic}…]`: one uplink, answered when the broker has confirmed it.
+
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, HeaderValue, Uri};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::HttpLimits;
+use super::openapi::{
+    BadRequest, BrokerRefused, ContentTypeNotCarried, InternalError, NotTaken, RequestTimeout,
+    TooLarge, Unconfirmed, UnknownDevice,
+};
+use super::problem::{Kind, Problem};
+use super::timestamp::Timestamp;
+use super::traceparent::traceparent;
+use super::{body, path, prefer, query};
+use crate::message::{ContentType, Qos, Uplink, UplinkId};
+use crate::mqtt::reason::Reason;
+use crate::uplink::{Receipt, ReceiptStatus, Uplinks};
+
+pub(super) fn router(uplinks: Uplinks, limits: HttpLimits) -> Router {
+    Router::new()
+        .route("/v1/devices/{device}/uplinks", post(post_uplink))
+        .route(
+            "/v1/devices/{device}/uplinks/{*subtopic}",
+            post(post_uplink_to_subtopic),
+        )
+        .with_state(Post { uplinks, limits })
+}
+
+#[derive(Clone)]
+struct Post {
+    uplinks: Uplinks,
+    limits: HttpLimits,
+}
+
+/// Posts an uplink
+///
+/// Answered when the broker has confirmed it. On any other answer than 200 it will not be delivered later; with 504 it is
+/// not known whether it has been delivered.
+#[utoipa::path(
+    post,
+    path = "/v1/devices/{device}/uplinks",
+    tag = "uplinks",
+    params(
+        ("device" = String, Path, description = "The device's id: one level of an MQTT topic, percent-encoded", example = "pump-1"),
+        ("qos" = Option<u8>, Query, description = "MQTT quality of service. Default: the profile's, mostly 1. With 0 nothing is confirmed", minimum = 0, maximum = 2),
+        ("retain" = Option<bool>, Query, description = "MQTT's retain flag. Default false"),
+        ("expiry" = Option<u32>, Query, description = "Seconds after which the broker drops the message; carried with MQTT 5 only", minimum = 1),
+        ("Prefer" = Option<String>, Header, description = "`wait=N` (RFC 7240): how many seconds to wait for the broker, 60 at the most. Default 5", example = "wait=10"),
+        ("traceparent" = Option<String>, Header, description = "W3C trace context; carried as an MQTT 5 user property"),
+    ),
+    request_body(
+        description = "The payload, any bytes as they are. The Content-Type becomes MQTT 5's content type; which ones are carried is the profile's business",
+        content(
+            ("application/json", example = json!({"temperature": 21.5})),
+            ("text/plain"),
+            ("application/octet-stream"),
+        )
+    ),
+    responses(
+        (status = 200, description = "The broker has confirmed the uplink (QoS 0: it was sent)", body = ReceiptBody,
+            headers(("Preference-Applied" = String, description = "The wait that was applied, if the request named one"))),
+        (status = 400, response = BadRequest),
+        (status = 404, response = UnknownDevice),
+        (status = 408, response = RequestTimeout),
+        (status = 413, response = TooLarge),
+        (status = 415, response = ContentTypeNotCarried),
+        (status = 500, response = InternalError),
+        (status = 502, response = BrokerRefused),
+        (status = 503, response = NotTaken),
+        (status = 504, response = Unconfirmed),
+    )
+)]
+async fn post_uplink(State(post): State<Post>, request: Request) -> Result<Response, Problem> {
+    let (parts, body) = request.into_parts();
+    let wanted = prefer::wait(&parts.headers, post.limits.max_wait);
+    let uplink = read(&parts.uri, &parts.headers, body, post.limits.max_body).await?;
+    // The head lies in the connection's read buffer, which is free for the next request without it.
+    drop(parts);
+    let wait = wanted.unwrap_or(post.limits.wait);
+    let mut response = match post.uplinks.deliver(uplink, wait).await {
+        Ok(receipt) => answer(&receipt),
+        Err(error) => Problem::from(error).into_response(),
+    };
+    if let Some(wait) = wanted {
+        response
+            .headers_mut()
+            .insert(prefer::PREFERENCE_APPLIED, prefer::applied(wait));
+    }
+    Ok(response)
+}
+
+/// Posts an uplink to a sub-topic
+///
+/// The same, on a topic below the device's.
+#[utoipa::path(
+    post,
+    path = "/v1/devices/{device}/uplinks/{subtopic}",
+    tag = "uplinks",
+    params(
+        ("device" = String, Path, description = "The device's id: one level of an MQTT topic, percent-encoded", example = "pump-1"),
+        ("subtopic" = String, Path, description = "One or more levels below the device's topic; here a slash stands between levels and is not encoded", example = "alerts/critical"),
+        ("qos" = Option<u8>, Query, description = "MQTT quality of service. Default: the profile's, mostly 1. With 0 nothing is confirmed", minimum = 0, maximum = 2),
+        ("retain" = Option<bool>, Query, description = "MQTT's retain flag. Default false"),
+        ("expiry" = Option<u32>, Query, description = "Seconds after which the broker drops the message; carried with MQTT 5 only", minimum = 1),
+        ("Prefer" = Option<String>, Header, description = "`wait=N` (RFC 7240): how many seconds to wait for the broker, 60 at the most. Default 5", example = "wait=10"),
+        ("traceparent" = Option<String>, Header, description = "W3C trace context; carried as an MQTT 5 user property"),
+    ),
+    request_body(
+        description = "The payload, any bytes as they are. The Content-Type becomes MQTT 5's content type; which ones are carried is the profile's business",
+        content(
+            ("application/json", example = json!({"temperature": 21.5})),
+            ("text/plain"),
+            ("application/octet-stream"),
+        )
+    ),
+    responses(
+        (status = 200, description = "The broker has confirmed the uplink (QoS 0: it was sent)", body = ReceiptBody,
+            headers(("Preference-Applied" = String, description = "The wait that was applied, if the request named one"))),
+        (status = 400, response = BadRequest),
+        (status = 404, response = UnknownDevice),
+        (status = 408, response = RequestTimeout),
+        (status = 413, response = TooLarge),
+        (status = 415, response = ContentTypeNotCarried),
+        (status = 500, response = InternalError),
+        (status = 502, response = BrokerRefused),
+        (status = 503, response = NotTaken),
+        (status = 504, response = Unconfirmed),
+    )
+)]
+async fn post_uplink_to_subtopic(post: State<Post>, request: Request) -> Result<Response, Problem> {
+    post_uplink(post, request).await
+}
+
+async fn read(
+    uri: &Uri,
+    headers: &HeaderMap,
+    body: Body,
+    max_body: usize,
+) -> Result<Uplink, Problem> {
+    let device = path::device(uri.path())?;
+    let subtopic = path::subtopic(uri.path())?;
+    let options = Options::read(uri)?;
+    let content_type = content_type(headers)?;
+    let traceparent = traceparent(headers);
+    let payload = body::read(headers, body, max_body).await?;
+    Ok(Uplink {
+        device,
+        subtopic,
+        payload,
+        content_type,
+        qos: options.qos,
+        retain: options.retain.unwrap_or(false),
+        expiry: options.expiry,
+        traceparent,
+    })
+}
+
+#[derive(Default)]
+struct Options {
+    qos: Option<Qos>,
+    retain: Option<bool>,
+    expiry: Option<Duration>,
+}
+
+impl Options {
+    fn read(uri: &Uri) -> Result<Self, Problem> {
+        let mut options = Self::default();
+        for (name, value) in query::parameters(uri)? {
+            match name.as_str() {
+                "qos" => {
+                    let level = query::number(&name, &value, 0, 2)?;
+                    if let Some(qos) = Qos::from_level(level) {
+                        query::set(&mut options.qos, &name, qos)?;
+                    }
+                }
+                "retain" => {
+                    let retain = value.parse();
+                    let retain = retain.map_err(|_| query::bad(&name, "true or false"))?;
+                    query::set(&mut options.retain, &name, retain)?;
+                }
+                "expiry" => {
+                    let seconds: u32 = query::number(&name, &value, 1, u32::MAX)?;
+                    let expiry = Duration::from_secs(seconds.into());
+                    query::set(&mut options.expiry, &name, expiry)?;
+                }
+                _ => return Err(query::unknown(&name, "qos, retain, expiry")),
+            }
+        }
+        Ok(options)
+    }
+}
+
+fn content_type(headers: &HeaderMap) -> Result<Option<ContentType>, Problem> {
+    let malformed = |what: String| Problem::new(Kind::Malformed, what);
+    let mut values = headers.get_all(CONTENT_TYPE).iter();
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
+    if values.next().is_some() {
+        return Err(malformed(
+            "there is more than one Content-Type header".to_owned(),
+        ));
+    }
+    ContentType::parse(value.to_str().unwrap_or_default())
+        .map(Some)
+        .map_err(|error| malformed(format!("the Content-Type header is malformed: {error}")))
+}
+
+/// What became of one uplink.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Receipt)]
+pub(super) struct ReceiptBody<'a> {
+    /// Identifies the uplink and this receipt.
+    #[schema(value_type = String, example = "0199a8c0-7c1e-7f50-9a55-2f6c8a1b2c3d")]
+    id: UplinkId,
+    /// The device that it comes from.
+    #[schema(example = "pump-1")]
+    device: &'a str,
+    /// `delivered`: the broker confirmed it. `sent`: QoS 0, handed to the connection, never to be confirmed.
+    #[schema(example = "delivered")]
+    status: &'static str,
+    /// The quality of service that it was published with.
+    #[schema(example = 1, minimum = 0, maximum = 2)]
+    qos: u8,
+    /// The name of the broker's reason code; absent with QoS 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "success")]
+    reason: Option<&'static str>,
+    /// The broker's MQTT 5 reason code: 0, or 16 where nobody subscribes. With MQTT 3.1.1 always 0, also for a message
+    /// that the broker then drops.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = 0)]
+    reason_code: Option<u8>,
+    /// When it was accepted.
+    #[schema(value_type = String, format = DateTime, example = "2026-01-31T12:00:00.000Z")]
+    accepted_at: Timestamp,
+    /// When it was settled.
+    #[schema(value_type = String, format = DateTime, example = "2026-01-31T12:00:00.012Z")]
+    completed_at: Timestamp,
+}
+
+/// A receipt with a device id of usual length fits.
+const RECEIPT_BYTES: usize = 320;
+
+fn answer(receipt: &Receipt) -> Response {
+    let reason = match receipt.status {
+        ReceiptStatus::Delivered { reason } => Some(reason),
+        ReceiptStatus::Sent => None,
+    };
+    let body = ReceiptBody {
+        id: receipt.id,
+        device: receipt.device.as_str(),
+        status: receipt.status.name(),
+        qos: receipt.qos.level(),
+        reason: reason.map(Reason::name),
+        reason_code: reason.map(|reason| reason.0),
+        accepted_at: Timestamp(receipt.accepted_at),
+        completed_at: Timestamp(receipt.completed_at),
+    };
+    let mut json = Vec::with_capacity(RECEIPT_BYTES);
+    // Writing these to memory cannot fail.
+    let _ = serde_json::to_writer(&mut json, &body);
+    json.push(b'\n');
+    let mut response = Response::new(Body::from(json));
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}

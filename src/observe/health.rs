@@ -1,0 +1,139 @@
+//! Whether the bridge can do its work.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::device::ConnectorName;
+use crate::registry::Registry;
+use crate::session::State;
+
+/// Watches over the whole bridge.
+#[derive(Debug)]
+pub struct Health {
+    registry: Arc<Registry>,
+    accepting: AtomicBool,
+}
+
+impl Health {
+    /// Not accepting yet.
+    pub fn new(registry: Arc<Registry>) -> Self {
+        Self {
+            registry,
+            accepting: AtomicBool::new(false),
+        }
+    }
+
+    /// Notes that the main listener is up, or that the bridge begins to shut down.
+    pub fn set_accepting(&self, accepting: bool) {
+        self.accepting.store(accepting, Ordering::Relaxed);
+    }
+
+    /// How things stand now. Takes time in proportion to the number of devices.
+    pub fn report(&self) -> Report {
+        let mut connectors: BTreeMap<&ConnectorName, ConnectorHealth> = BTreeMap::new();
+        let mut seen = HashSet::new();
+        for device in self.registry.page(None) {
+            let name = &device.connector.name;
+            let connector = connectors
+                .entry(name)
+                .or_insert_with(|| ConnectorHealth::new(name));
+            connector.devices += 1;
+            // Devices of one connector may share a session.
+            let status = device.session.status();
+            if seen.insert(Arc::as_ptr(status)) {
+                connector.count(status.state());
+            }
+        }
+        Report {
+            accepting: self.accepting.load(Ordering::Relaxed),
+            connectors: connectors.into_values().collect(),
+        }
+    }
+}
+
+/// How things stand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// The main listener is up, and the bridge is not shutting down.
+    pub accepting: bool,
+    /// Connectors that have devices, by name.
+    pub connectors: Vec<ConnectorHealth>,
+}
+
+impl Report {
+    /// Whether requests are accepted and there is hope for some: one session at least is connected, or has not been
+    /// needed yet. So the trouble of some devices does not make the bridge unready, but a bridge that reaches no broker
+    /// at all does not call itself ready.
+    pub fn is_ready(&self) -> bool {
+        let mut sessions = self.connectors.iter();
+        self.accepting && (self.connectors.is_empty() || sessions.any(|c| c.connected + c.idle > 0))
+    }
+}
+
+/// How one connector stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConnectorHealth {
+    /// Its name.
+    pub name: ConnectorName,
+    /// Devices registered on it.
+    pub devices: usize,
+    /// Sessions that carry them.
+    pub sessions: usize,
+    /// Sessions that are connected.
+    pub connected: usize,
+    /// Sessions that nobody has needed yet.
+    pub idle: usize,
+}
+
+impl ConnectorHealth {
+    fn new(name: &ConnectorName) -> Self {
+        Self {
+            name: name.clone(),
+            devices: 0,
+            sessions: 0,
+            connected: 0,
+            idle: 0,
+        }
+    }
+
+    fn count(&mut self, state: State) {
+        self.sessions += 1;
+        self.connected += usize::from(state == State::Connected);
+        self.idle += usize::from(state == State::Idle);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn connector(sessions: usize, connected: usize, idle: usize) -> ConnectorHealth {
+        ConnectorHealth {
+            name: ConnectorName::parse("a").unwrap(),
+            devices: sessions,
+            sessions,
+            connected,
+            idle,
+        }
+    }
+
+    #[test]
+    fn some_trouble_is_no_matter_but_nothing_but_trouble_is() {
+        let cases: [(bool, &[ConnectorHealth], bool); 6] = [
+            (false, &[], false),
+            (true, &[], true),
+            (false, &[connector(1, 1, 0)], false),
+            (true, &[connector(3, 1, 0)], true),
+            (true, &[connector(3, 0, 0), connector(1, 0, 1)], true),
+            (true, &[connector(3, 0, 0), connector(1, 0, 0)], false),
+        ];
+        for (accepting, connectors, ready) in cases {
+            let report = Report {
+                accepting,
+                connectors: connectors.to_vec(),
+            };
+            assert_eq!(report.is_ready(), ready, "{report:?}");
+        }
+    }
+}
