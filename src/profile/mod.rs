@@ -15,6 +15,8 @@ mod json;
 mod render;
 mod rules;
 mod template;
+#[cfg(test)]
+mod tests;
 mod uplink_topic;
 
 pub use ack::{AckError, AckRules, Codes, MAX_MESSAGE_BYTES, MAX_MESSAGES, Marked, PlatformAnswer};
