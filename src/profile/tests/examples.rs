@@ -1,9 +1,11 @@
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::broker::MqttVersion;
+use crate::config::Config;
 use crate::device::{ConnectorName, DeviceId};
 use crate::message::Qos;
 use crate::profile::{
@@ -324,4 +326,47 @@ fn every_example_has_a_test_here_and_a_row_in_the_readme() {
         }
     }
     assert_eq!(found, 5);
+}
+
+/// The configuration that stands in an example's comments, with files where it names some.
+fn configuration(text: &str, folder: &Path) -> String {
+    let comments = text.lines().filter_map(|line| line.strip_prefix("# "));
+    let from = comments.skip_while(|line| !line.starts_with("[connectors."));
+    let lines: Vec<_> = from
+        .take_while(|line| !line.starts_with("In "))
+        .filter(|line| line.starts_with('[') || line.split(' ').nth(1) == Some("="))
+        .collect();
+    for name in lines.iter().filter_map(|line| line.split('"').nth(1)) {
+        if name.starts_with("secrets/") || name.starts_with("keys/") {
+            let file = folder.join(name);
+            std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+            std::fs::write(file, "content").unwrap();
+        }
+    }
+    lines.join("\n").replace(
+        "./profiles/",
+        concat!(env!("CARGO_MANIFEST_DIR"), "/profiles/"),
+    )
+}
+
+#[test]
+fn the_configuration_in_every_examples_comments_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    for entry in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/profiles")).unwrap() {
+        let path = entry.unwrap().path();
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "toml")
+        {
+            let text = std::fs::read_to_string(&path).unwrap();
+            let text = configuration(&text, folder.path());
+            let config = Config::from_text(&text, "causeway.toml", folder.path(), [])
+                .unwrap_or_else(|error| panic!("{}: {error}\n{text}", path.display()));
+            assert_eq!(
+                (config.connectors.len(), config.devices.len()),
+                (1, 1),
+                "{text}"
+            );
+        }
+    }
 }
