@@ -172,9 +172,11 @@ mod tests {
         assert_eq!(of("a"), ["[ 1 ]"]);
         assert!(!members.has("c"));
         assert_eq!(Members::read(b"[]").err(), Some(ObjectError::Kind));
-        assert!(matches!(
-            Members::read(b"{} x").err(),
-            Some(ObjectError::Syntax(_))
-        ));
+        for bad in [&b"{} x"[..], b"{\"a\":\"\xff\"}", b"\xef\xbb\xbf{}", b""] {
+            assert!(matches!(
+                Members::read(bad).err(),
+                Some(ObjectError::Syntax(_))
+            ));
+        }
     }
 }

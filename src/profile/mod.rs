@@ -1,8 +1,8 @@
 //! Platforms as data: what a platform's broker expects, written down in TOML and read once.
 //!
-//! - [`template`]: text with variables
+//! - [`Template`]: text with variables
 //! - [`Profile`]: the form of a profile file, the built-in ones included
-//! - [`render`]: a profile with one connector's and one device's values filled in
+//! - [`Binding`]: a profile with one connector's and one device's values filled in
 //! - [`Envelope`]: the JSON object that a platform expects, posted whole or made from query parameters
 //! - [`AckRules`]: how a platform answers uplinks, and which answer belongs to which uplink
 
