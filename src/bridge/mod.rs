@@ -1,6 +1,7 @@
 //! The composition root: a configuration becomes listeners, sessions and roads; they run, and are drained in order.
 
 mod plan;
+mod reach;
 
 use std::io;
 use std::net::SocketAddr;
@@ -13,6 +14,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 pub use plan::{Plan, PlanError, plan, token_spec};
+pub use reach::PlanWarning;
 
 use crate::config::Config;
 use crate::downlink::{self, Hub};
@@ -64,7 +66,14 @@ impl Bridge {
         });
         let hub = Arc::new(hub);
         let shared = shared(config, Arc::new(IntoHub(Arc::clone(&hub))));
-        let Plan { sessions, devices } = plan(config, &shared).map_err(StartError::Plan)?;
+        let Plan {
+            sessions,
+            devices,
+            warnings,
+        } = plan(config, &shared).map_err(StartError::Plan)?;
+        for warning in warnings {
+            warn!("{warning}");
+        }
         let registry = Arc::new(Registry::new(devices));
         let api = Api {
             uplinks: Uplinks::new(Arc::clone(&registry)),
@@ -157,12 +166,13 @@ fn shared(config: &Config, downlinks: Arc<dyn DownlinkSink>) -> Shared {
 }
 
 /// Builds everything that a configuration describes and lets it go again: finds what only shows when it is used.
-pub fn verify(config: &Config) -> Result<(), Vec<PlanError>> {
+/// Gives what works, but should be seen to.
+pub fn verify(config: &Config) -> Result<Vec<PlanWarning>, Vec<PlanError>> {
     struct Nowhere;
     impl DownlinkSink for Nowhere {
         fn accept(&self, _: Downlink) {}
     }
-    plan(config, &shared(config, Arc::new(Nowhere))).map(|_| ())
+    plan(config, &shared(config, Arc::new(Nowhere))).map(|plan| plan.warnings)
 }
 
 struct IntoHub(Arc<Hub>);

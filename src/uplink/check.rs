@@ -135,9 +135,12 @@ fn content_type(
     }
 }
 
-/// One JSON value and nothing behind it, checked without building it.
+/// One JSON value in UTF-8 (RFC 8259 §8.1) and nothing behind it, checked without building it.
 fn check_json(payload: &[u8]) -> Result<(), CheckError> {
-    serde_json::from_slice::<serde::de::IgnoredAny>(payload)
+    // Skipping over a value, serde_json does not look into its strings.
+    let text = std::str::from_utf8(payload)
+        .map_err(|error| CheckError::Json(format!("it is not UTF-8: {error}")))?;
+    serde_json::from_str::<serde::de::IgnoredAny>(text)
         .map(|_| ())
         .map_err(|error| CheckError::Json(error.to_string()))
 }
@@ -194,7 +197,7 @@ mod tests {
         for bad in ["", "{", "{} x", "{a:1}", "nul", "\u{feff}{}"] {
             assert!(check_json(bad.as_bytes()).is_err(), "{bad:?} was taken");
         }
-        assert!(check_json(b"\xff").is_err());
+        assert!(check_json(b"\xff").is_err() && check_json(b"\"\xff\"").is_err());
         for good in ["{}", " [1] ", "1", "\"x\"", "null"] {
             assert_eq!(check_json(good.as_bytes()), Ok(()), "{good}");
         }

@@ -2,10 +2,9 @@
 
 use rustls::version::TLS13;
 use tokio::io::copy_bidirectional;
-use tokio_tungstenite::accept_hdr_async;
-use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
 
 use super::super::proxy::within;
+use super::web_socket::accept;
 use super::*;
 use crate::broker::ProxyCredentials;
 use crate::secret::Secret;
@@ -75,14 +74,7 @@ async fn tls_and_web_socket_go_through_it() {
     let acceptor = acceptor(authority.server(&TLS13, None));
     let (port, broker) = serve(|tcp| async move {
         let tls = acceptor.accept(tcp).await.unwrap();
-        let agree = |_: &Request, mut answer: Response| {
-            let protocol = "mqtt".parse().unwrap();
-            answer
-                .headers_mut()
-                .insert("sec-websocket-protocol", protocol);
-            Ok(answer)
-        };
-        accept_hdr_async(tls, agree).await.unwrap();
+        accept(tls).await.1
     })
     .await;
     let (proxy, _) = proxy(OPENED).await;
@@ -92,7 +84,8 @@ async fn tls_and_web_socket_go_through_it() {
     };
     let stream = open(&through(proxy, broker_side)).await.unwrap();
     assert!(matches!(stream, Stream::WebSocket(_)));
-    broker.await.unwrap();
+    let host = format!("broker.example:{port}");
+    assert_eq!(broker.await.unwrap(), ["/mqtt", &host, "mqtt"]);
 }
 
 #[tokio::test]

@@ -17,7 +17,7 @@ fn over_web_socket(endpoint: Endpoint) -> Endpoint {
     }
 }
 
-/// A broker's side of the handshake, which gives the path, the host and the sub-protocol that were asked for.
+/// Takes every handshake, and notes what was asked for.
 struct Broker<'a>(&'a mut Vec<String>);
 
 impl Callback for Broker<'_> {
@@ -34,7 +34,10 @@ impl Callback for Broker<'_> {
     }
 }
 
-async fn accept<S: AsyncRead + AsyncWrite + Unpin>(stream: S) -> (WebSocketStream<S>, Vec<String>) {
+/// A broker's side, and what it was asked for: path, host and sub-protocol.
+pub(super) async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
+) -> (WebSocketStream<S>, Vec<String>) {
     let mut asked = Vec::new();
     let accepted = accept_hdr_async(stream, Broker(&mut asked)).await.unwrap();
     (accepted, asked)
@@ -194,7 +197,7 @@ async fn what_is_no_web_socket_for_mqtt_is_told_apart() {
         ("", "closed the connection instead"),
     ] {
         let (port, _) = serve(move |mut tcp| async move {
-            tcp.read(&mut [0; 1024]).await.unwrap();
+            assert!(tcp.read(&mut [0; 1024]).await.unwrap() > 0);
             tcp.write_all(answer.as_bytes()).await
         })
         .await;
