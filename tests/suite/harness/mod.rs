@@ -7,6 +7,7 @@ pub mod access;
 pub mod bridge;
 pub mod causeway;
 pub mod certificates;
+pub mod demo;
 pub mod eventually;
 pub mod http;
 pub mod keys;
@@ -16,6 +17,7 @@ pub mod port;
 pub mod program;
 pub mod proxy;
 pub mod python;
+pub mod shell;
 pub mod sse;
 pub mod subscriber;
 
