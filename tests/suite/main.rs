@@ -6,4 +6,5 @@ mod breaking;
 mod demo;
 pub mod harness;
 mod hostile;
+mod paho;
 mod uplinks;
