@@ -7,4 +7,5 @@ mod demo;
 pub mod harness;
 mod hostile;
 mod paho;
+mod renewal;
 mod uplinks;

@@ -10,6 +10,7 @@ pub mod certificates;
 pub mod demo;
 pub mod eventually;
 pub mod http;
+pub mod jwt;
 pub mod keys;
 pub mod lines;
 pub mod mosquitto;
