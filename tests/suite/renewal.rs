@@ -111,14 +111,20 @@ fn places(taken: &[Taken], count: u64) -> BTreeMap<u64, usize> {
 
 /// What was answered before another was begun must have come before it.
 fn assert_in_order(device: &str, posted: &[Posted], places: &BTreeMap<u64, usize>) {
-    for earlier in posted {
-        for later in posted
-            .iter()
-            .filter(|later| earlier.answered <= later.began)
-        {
-            let (a, b) = (earlier.number, later.number);
-            assert!(places[&a] < places[&b], "{device}: {b} came before {a}");
+    let mut answered: Vec<_> = posted.iter().collect();
+    answered.sort_by_key(|post| post.answered);
+    let mut answered = answered.into_iter().peekable();
+    let mut furthest = None;
+    // They are listed as they were begun.
+    for post in posted {
+        while let Some(earlier) = answered.next_if(|earlier| earlier.answered <= post.began) {
+            furthest = furthest.max(Some(places[&earlier.number]));
         }
+        let number = post.number;
+        assert!(
+            furthest < Some(places[&number]),
+            "{device}: {number} came too early"
+        );
     }
 }
 
@@ -172,8 +178,13 @@ async fn tokens_are_renewed_under_load_without_anybody_noticing() {
     let [rsa, ec] = DEVICES.map(|device| tokio::spawn(post(bridge.http.clone(), device, count)));
     let posted = [rsa.await.unwrap(), ec.await.unwrap()];
 
+    // In this order: what has connected has shown a token.
+    let sessions = [
+        bridge.session(DEVICES[0]).await,
+        bridge.session(DEVICES[1]).await,
+    ];
     let tokens = jwt::find(&link.traffic().captured.unwrap());
-    for (device, posted) in DEVICES.iter().zip(&posted) {
+    for ((device, posted), session) in DEVICES.iter().zip(&posted).zip(sessions) {
         for post in posted {
             assert_eq!(
                 post.status, 200,
@@ -184,7 +195,6 @@ async fn tokens_are_renewed_under_load_without_anybody_noticing() {
         let places = places(&demo.taken(device, 0).await, count);
         assert_in_order(device, posted, &places);
 
-        let session = bridge.session(device).await;
         let counters = &session["counters"];
         assert!(
             counters["renewals"].as_u64().unwrap() >= plan.renewals,
@@ -199,11 +209,8 @@ async fn tokens_are_renewed_under_load_without_anybody_noticing() {
             .filter(|token| token.claims["aud"] == audience)
             .map(|token| token.claims["iat"].as_u64().unwrap())
             .collect();
-        assert_eq!(
-            counters["connects"],
-            issued.len(),
-            "a token for every connect"
-        );
+        let connects = counters["connects"].as_u64().unwrap();
+        assert!(connects <= issued.len() as u64, "{connects}, {issued:?}");
         assert!(
             issued.is_sorted_by(|a, b| a < b),
             "not each is a fresh one: {issued:?}"
