@@ -144,11 +144,7 @@ pub fn token_spec(
         device: device.id.clone(),
         error,
     })?;
-    let claims = text
-        .claims
-        .into_iter()
-        .map(|(name, value)| (name, value.into()))
-        .collect();
+    let claims = text.claims;
     Ok((
         key,
         TokenSpec {
@@ -201,20 +197,22 @@ impl<'a> Planner<'a> {
         plan: &mut Plan,
     ) -> Result<Self, PlanError> {
         let reach = Reach::new(connector, &mut plan.warnings)?;
+        let version = connector
+            .mqtt_version
+            .or(connector.profile.connect.mqtt_version);
         let registered = Arc::new(registry::Connector {
             name: connector.name.clone(),
             profile: connector.profile.clone(),
             profile_name: connector.profile_name.clone(),
-            version: connector.mqtt_version,
+            version,
             pace: connector.drain_rate.map(Pace::new),
         });
-        let version = VersionChoice::new(connector.mqtt_version);
         Ok(Self {
             config,
             connector,
             shared,
             reach,
-            version,
+            version: VersionChoice::new(version),
             registered,
         })
     }

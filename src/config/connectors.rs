@@ -124,7 +124,8 @@ fn profile(
     files: &Files<'_>,
     bases: &mut Bases,
 ) -> Option<(String, Profile)> {
-    let over = section.has("override").then(|| section.section("override"));
+    let overrides = section.has("override");
+    let over = overrides.then_some(section.section("override"));
     let name = section.required_text(
         "profile",
         &format!("name a built-in one ({}) or a file", builtin_names()),

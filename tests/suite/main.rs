@@ -3,8 +3,12 @@
 #![allow(clippy::unwrap_used, reason = "this is how a test fails")]
 
 mod breaking;
+mod cli;
 mod client_certificates;
+mod demo;
 pub mod harness;
 mod hostile;
+mod paho;
+mod renewal;
 mod transports;
 mod uplinks;

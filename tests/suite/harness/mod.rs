@@ -8,8 +8,10 @@ pub mod bridge;
 pub mod causeway;
 pub mod certificates;
 pub mod connect_proxy;
+pub mod demo;
 pub mod eventually;
 pub mod http;
+pub mod jwt;
 pub mod keys;
 pub mod lines;
 pub mod mosquitto;
@@ -17,6 +19,7 @@ pub mod port;
 pub mod program;
 pub mod proxy;
 pub mod python;
+pub mod shell;
 pub mod sse;
 pub mod subscriber;
 
