@@ -9,4 +9,5 @@ pub mod harness;
 mod hostile;
 mod paho;
 mod renewal;
+mod secrets;
 mod uplinks;

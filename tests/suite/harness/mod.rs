@@ -21,6 +21,7 @@ pub mod python;
 pub mod shell;
 pub mod sse;
 pub mod subscriber;
+pub mod talkative;
 
 use std::time::Duration;
 
