@@ -1,6 +1,7 @@
 //! The composition root: a configuration becomes listeners, sessions and roads; they run, and are drained in order.
 
 mod plan;
+mod reach;
 
 use std::io;
 use std::net::SocketAddr;
@@ -13,6 +14,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 pub use plan::{Plan, PlanError, plan, token_spec};
+pub use reach::PlanWarning;
 
 use crate::config::Config;
 use crate::downlink::{self, Hub};
@@ -21,9 +23,12 @@ use crate::message::Downlink;
 use crate::observe::Health;
 use crate::registry::Registry;
 use crate::session::{Budget, ConnectGate, DownlinkSink, Session, Shared};
+use crate::store::{Embedded, Engine, OpenError};
 use crate::uplink::Uplinks;
 
-/// How long requests that are under way may take after the shutdown began: the default wait and a little more.
+/// How long requests may still wait for the broker after the shutdown began.
+const GRACE: Duration = Duration::from_secs(3);
+/// How long requests may then take to be stored and answered.
 const HTTP_DRAIN: Duration = Duration::from_secs(8);
 /// How long sessions may then take to settle what is in flight and to disconnect.
 const SESSION_DRAIN: Duration = Duration::from_secs(8);
@@ -35,6 +40,7 @@ pub struct Bridge {
     api: Api,
     sessions: Vec<Session>,
     shared: Shared,
+    store: Option<Arc<dyn Engine>>,
 }
 
 /// Why a bridge cannot start.
@@ -43,6 +49,9 @@ pub enum StartError {
     /// The configuration cannot be run.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
     Plan(Vec<PlanError>),
+    /// The store cannot be opened.
+    #[error("store.path: {0}")]
+    Store(OpenError),
     /// A listener's address cannot be bound.
     #[error("{key} = \"{address}\" cannot be bound: {error}")]
     Bind {
@@ -64,10 +73,22 @@ impl Bridge {
         });
         let hub = Arc::new(hub);
         let shared = shared(config, Arc::new(IntoHub(Arc::clone(&hub))));
-        let Plan { sessions, devices } = plan(config, &shared).map_err(StartError::Plan)?;
+        let Plan {
+            sessions,
+            devices,
+            warnings,
+        } = plan(config, &shared).map_err(StartError::Plan)?;
+        for warning in warnings {
+            warn!("{warning}");
+        }
         let registry = Arc::new(Registry::new(devices));
+        let store = open_store(config)?;
         let api = Api {
-            uplinks: Uplinks::new(Arc::clone(&registry)),
+            uplinks: Uplinks::new(
+                Arc::clone(&registry),
+                store.clone(),
+                config.store.recent_receipts,
+            ),
             registry,
             hub,
             limits: HttpLimits {
@@ -83,6 +104,7 @@ impl Bridge {
             api,
             sessions,
             shared,
+            store,
         })
     }
 
@@ -105,6 +127,7 @@ impl Bridge {
             api,
             sessions,
             shared,
+            store,
         } = self;
         let (tasks, http_end) = (TaskTracker::new(), api.shutdown.clone());
         for session in sessions {
@@ -120,15 +143,25 @@ impl Bridge {
             management_end.clone(),
         );
         let management = tokio::spawn(management);
-        let serving = tokio::spawn(http::serve(main, http::router(api), http_end.clone()));
+        let uplinks = api.uplinks.clone();
+        uplinks.resume();
+        let mut serving = tokio::spawn(http::serve(main, http::router(api), http_end.clone()));
 
         health.set_accepting(true);
         shutdown.cancelled().await;
         health.set_accepting(false);
         info!("shutting down: answering what is under way");
         http_end.cancel();
-        if tokio::time::timeout(HTTP_DRAIN, serving).await.is_err() {
-            warn!("some requests were still under way after {HTTP_DRAIN:?}");
+        if tokio::time::timeout(GRACE, &mut serving).await.is_err() {
+            // From here on, what the broker has not confirmed is stored.
+            uplinks.hurry();
+            if tokio::time::timeout(HTTP_DRAIN, &mut serving)
+                .await
+                .is_err()
+            {
+                warn!("some requests were still under way after {HTTP_DRAIN:?}");
+                serving.abort();
+            }
         }
         shared.shutdown.cancel();
         if tokio::time::timeout(SESSION_DRAIN, tasks.wait())
@@ -136,6 +169,12 @@ impl Bridge {
             .is_err()
         {
             warn!("some sessions were still open after {SESSION_DRAIN:?}");
+        }
+        uplinks.stop().await;
+        if let Some(store) = store
+            && let Err(error) = store.close().await
+        {
+            warn!("the store did not close: {error}");
         }
         management_end.cancel();
         let _ = management.await;
@@ -157,12 +196,13 @@ fn shared(config: &Config, downlinks: Arc<dyn DownlinkSink>) -> Shared {
 }
 
 /// Builds everything that a configuration describes and lets it go again: finds what only shows when it is used.
-pub fn verify(config: &Config) -> Result<(), Vec<PlanError>> {
+/// Gives what works, but should be seen to.
+pub fn verify(config: &Config) -> Result<Vec<PlanWarning>, Vec<PlanError>> {
     struct Nowhere;
     impl DownlinkSink for Nowhere {
         fn accept(&self, _: Downlink) {}
     }
-    plan(config, &shared(config, Arc::new(Nowhere))).map(|_| ())
+    plan(config, &shared(config, Arc::new(Nowhere))).map(|plan| plan.warnings)
 }
 
 struct IntoHub(Arc<Hub>);
@@ -171,6 +211,14 @@ impl DownlinkSink for IntoHub {
     fn accept(&self, downlink: Downlink) {
         self.0.accept(downlink);
     }
+}
+
+fn open_store(config: &Config) -> Result<Option<Arc<dyn Engine>>, StartError> {
+    let Some(path) = &config.store.path else {
+        return Ok(None);
+    };
+    let store = Embedded::open(path, config.store.limits).map_err(StartError::Store)?;
+    Ok(Some(Arc::new(store)))
 }
 
 async fn listen(key: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {

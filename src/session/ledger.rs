@@ -114,14 +114,14 @@ mod tests {
     use crate::topic::TopicName;
 
     fn entry(payload: &'static str) -> (Ticket, Entry) {
-        let (ticket, slip) = ticket();
+        let (ticket, slip) = ticket(false);
         let publish = Publish {
             topic: TopicName::parse("t").unwrap(),
             payload: payload.into(),
             content_type: None,
             qos: Qos::AtLeastOnce,
             retain: false,
-            expiry: None,
+            expires_at: None,
             traceparent: None,
         };
         let share = Budget::new(100).take(1).unwrap();
@@ -130,7 +130,6 @@ mod tests {
             Entry {
                 publish,
                 slip,
-                patient: false,
                 _share: Some(share),
             },
         )

@@ -161,7 +161,15 @@ impl Live<'_> {
         for mut sent in repeat {
             if same && sent.released {
                 self.acknowledge(AckKind::PubRel, sent.pkid)?;
-            } else if !sent.entry.slip.is_wanted() {
+            } else if !sent.entry.slip.mark_sent() {
+                continue;
+            } else if sent
+                .entry
+                .publish
+                .expires_at
+                .is_some_and(|at| at <= Instant::now())
+            {
+                sent.entry.slip.settle(Outcome::Expired);
                 continue;
             } else {
                 sent.released = false;
@@ -279,6 +287,14 @@ impl Live<'_> {
     fn send(&mut self, entry: Entry) -> Result<(), End> {
         if let Some(why) = self.obstacle(&entry.publish) {
             entry.slip.settle(Outcome::NotSent(why));
+            return Ok(());
+        }
+        if entry
+            .publish
+            .expires_at
+            .is_some_and(|at| at <= Instant::now())
+        {
+            entry.slip.settle(Outcome::Expired);
             return Ok(());
         }
         if !entry.slip.mark_sent() {
@@ -512,10 +528,18 @@ fn parts(publish: &Publish, pkid: u16, dup: bool) -> PublishParts<'_> {
             .content_type
             .as_ref()
             .map(|content_type| content_type.as_str()),
-        expiry: publish.expiry,
+        expiry: publish.expires_at.map(seconds_left),
         user_property: publish
             .traceparent
             .as_deref()
             .map(|value| ("traceparent", value)),
     }
+}
+
+/// MQTT counts whole seconds; a message that has a part of one left has one.
+fn seconds_left(expires_at: Instant) -> u32 {
+    let left = expires_at.saturating_duration_since(Instant::now());
+    u32::try_from(left.as_millis().div_ceil(1000))
+        .unwrap_or(u32::MAX)
+        .max(1)
 }

@@ -205,7 +205,10 @@ impl Session {
     /// Waits for the next attempt; `false` when the program ends.
     async fn wait(&mut self, wait: Wait, shared: &Shared) -> bool {
         if let Some(why) = &wait.refuse {
-            let (patient, refused) = self.held.drain(..).partition(|entry| entry.patient);
+            let (patient, refused) = self
+                .held
+                .drain(..)
+                .partition(|entry| entry.slip.is_patient());
             self.held = patient;
             for entry in Vec::from(refused) {
                 entry.slip.settle(Outcome::NotSent(why.clone()));
@@ -227,11 +230,11 @@ impl Session {
                     None => return false,
                     Some(Command::Connect) => {}
                     Some(Command::Publish(entry)) => match &wait.refuse {
-                        Some(why) if !entry.patient && wait.began.elapsed() < RETRY_ON_DEMAND => {
+                        Some(why) if !entry.slip.is_patient() && wait.began.elapsed() < RETRY_ON_DEMAND => {
                             entry.slip.settle(Outcome::NotSent(why.clone()));
                         }
                         refused => {
-                            let on_demand = refused.is_some() && !entry.patient;
+                            let on_demand = refused.is_some() && !entry.slip.is_patient();
                             self.held.push_back(entry);
                             if on_demand {
                                 return true;

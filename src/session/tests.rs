@@ -1,7 +1,7 @@
 //! A session against a broker that does what a test tells it to, over real sockets.
 
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -189,11 +189,7 @@ impl Bench {
         routes.add(&DeviceId::parse("a").unwrap(), vec![route]);
         let mut spec = SessionSpec {
             connector: ConnectorName::parse("test").unwrap(),
-            endpoint: Endpoint {
-                host: "127.0.0.1".into(),
-                port: listener.local_addr().unwrap().port(),
-                tls: None,
-            },
+            endpoint: Endpoint::plain("127.0.0.1", listener.local_addr().unwrap().port()),
             client_id: "a".into(),
             username: None,
             password: Password::None,
@@ -264,7 +260,7 @@ fn publish(payload: &str) -> Publish {
         content_type: Some(ContentType::json()),
         qos: Qos::AtLeastOnce,
         retain: false,
-        expiry: None,
+        expires_at: None,
         traceparent: None,
     }
 }
@@ -525,6 +521,48 @@ async fn what_the_broker_said_it_does_not_take_is_not_sent() {
         let outcome = within("an outcome", bench.handle.submit(publish).unwrap()).await;
         assert_eq!(outcome, Outcome::NotSent(why));
     }
+}
+
+#[tokio::test]
+async fn what_has_expired_is_not_sent_and_mqtt_5_carries_what_is_left() {
+    let bench = Bench::plain().await;
+    let expiring = |after| Publish {
+        expires_at: Some(Instant::now() + after),
+        ..publish("x")
+    };
+    let over = bench.handle.submit(expiring(Duration::ZERO)).unwrap();
+    let last = bench
+        .handle
+        .submit(expiring(Duration::from_secs(100)))
+        .unwrap();
+    let mut peer = Peer::welcome(&bench.listener).await;
+    assert_eq!(peer.take().await, "x");
+    assert_eq!(within("the first outcome", over).await, Outcome::Expired);
+    assert_eq!(within("the second outcome", last).await, DELIVERED);
+}
+
+#[tokio::test]
+async fn a_patient_message_outlives_a_refused_connection() {
+    let bench = Bench::plain().await;
+    let patient = bench
+        .handle
+        .submit_patiently(publish("patient"))
+        .await
+        .unwrap();
+    let turned = bench.submit("turned patient");
+    turned.make_patient();
+    let mut peer = Peer::accept(&bench.listener).await;
+    peer.connack(ConnAck {
+        reason: Reason::NOT_AUTHORIZED,
+        ..ConnAck::default()
+    })
+    .await;
+    bench.until(State::Refused).await;
+    let mut peer = Peer::welcome(&bench.listener).await;
+    assert_eq!(peer.take().await, "patient");
+    assert_eq!(peer.take().await, "turned patient");
+    assert_eq!(within("the outcome", patient).await, DELIVERED);
+    assert_eq!(within("the outcome", turned).await, DELIVERED);
 }
 
 #[tokio::test]

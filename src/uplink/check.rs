@@ -1,5 +1,7 @@
 //! What a connector carries: an uplink becomes a publish, or an error that says what to change.
 
+use std::time::Instant;
+
 use crate::broker::MqttVersion;
 use crate::message::{ContentType, Uplink};
 use crate::profile::ContentTypeRule;
@@ -49,7 +51,7 @@ pub enum CheckError {
 }
 
 /// Checks an uplink against its device's connector.
-pub fn check(device: &Device, uplink: Uplink) -> Result<Publish, CheckError> {
+pub fn check(device: &Device, uplink: &Uplink) -> Result<Publish, CheckError> {
     let rules = &device.connector.profile.uplink;
     let qos = uplink.qos.unwrap_or(rules.default_qos);
     if qos > rules.max_qos {
@@ -62,7 +64,7 @@ pub fn check(device: &Device, uplink: Uplink) -> Result<Publish, CheckError> {
     }
     let carried = carried(device);
     let content_type = content_type(
-        uplink.content_type,
+        uplink.content_type.clone(),
         carried,
         rules.default_content_type.as_ref(),
     )?;
@@ -72,20 +74,18 @@ pub fn check(device: &Device, uplink: Uplink) -> Result<Publish, CheckError> {
     let topic = device
         .topic
         .of(uplink.subtopic.as_ref())
-        .ok_or(match uplink.subtopic {
+        .ok_or(match &uplink.subtopic {
             Some(_) if rules.topic.uses("subtopic") => CheckError::TopicLength,
             _ => CheckError::Subtopic,
         })?;
     Ok(Publish {
         topic,
-        payload: uplink.payload,
+        payload: uplink.payload.clone(),
         content_type,
         qos,
         retain: uplink.retain,
-        expiry: uplink
-            .expiry
-            .map(|expiry| u32::try_from(expiry.as_secs()).unwrap_or(u32::MAX)),
-        traceparent: uplink.traceparent,
+        expires_at: uplink.expiry.map(|expiry| Instant::now() + expiry),
+        traceparent: uplink.traceparent.clone(),
     })
 }
 
@@ -135,9 +135,12 @@ fn content_type(
     }
 }
 
-/// One JSON value and nothing behind it, checked without building it.
+/// One JSON value in UTF-8 (RFC 8259 §8.1) and nothing behind it, checked without building it.
 fn check_json(payload: &[u8]) -> Result<(), CheckError> {
-    serde_json::from_slice::<serde::de::IgnoredAny>(payload)
+    // Skipping over a value, serde_json does not look into its strings.
+    let text = std::str::from_utf8(payload)
+        .map_err(|error| CheckError::Json(format!("it is not UTF-8: {error}")))?;
+    serde_json::from_str::<serde::de::IgnoredAny>(text)
         .map(|_| ())
         .map_err(|error| CheckError::Json(error.to_string()))
 }
@@ -194,7 +197,7 @@ mod tests {
         for bad in ["", "{", "{} x", "{a:1}", "nul", "\u{feff}{}"] {
             assert!(check_json(bad.as_bytes()).is_err(), "{bad:?} was taken");
         }
-        assert!(check_json(b"\xff").is_err());
+        assert!(check_json(b"\xff").is_err() && check_json(b"\"\xff\"").is_err());
         for good in ["{}", " [1] ", "1", "\"x\"", "null"] {
             assert_eq!(check_json(good.as_bytes()), Ok(()), "{good}");
         }

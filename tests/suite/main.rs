@@ -4,10 +4,12 @@
 
 mod breaking;
 mod cli;
+mod client_certificates;
 mod demo;
 pub mod harness;
 mod hostile;
 mod paho;
 mod renewal;
 mod secrets;
+mod transports;
 mod uplinks;

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use credentials::Who;
 pub use registry::Registry;
 
-use super::broker::{Access, Admission, Attempt, Gate, Hello, Refusal, Reply};
+use super::broker::{Access, Admission, Attempt, Gate, Hello, NoDownlink, Refusal, Reply};
 use super::platform::{NewUplink, Records};
 use crate::broker::MqttVersion;
 use crate::device::DeviceId;
@@ -67,12 +67,14 @@ impl Gate for Akenza {
         })
     }
 
-    fn downlink_topic(&self, device: &DeviceId, topic: &str) -> Option<String> {
+    fn downlink_topic(&self, device: &DeviceId, topic: &str) -> Result<String, NoDownlink> {
         if self.registry.devices.contains_key(device) {
-            return Some(topics::downlink(topics::DEVICE, device, topic));
+            return Ok(topics::downlink(topics::DEVICE, device, topic));
         }
-        let connector = self.registry.connector_of(device)?;
-        Some(topics::downlink(connector.secret.expose(), device, topic))
+        match self.registry.connector_of(device) {
+            Some(connector) => Ok(topics::downlink(connector.secret.expose(), device, topic)),
+            None => Err(NoDownlink::UnknownDevice),
+        }
     }
 
     fn note(&self, attempt: Attempt) {

@@ -243,6 +243,9 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
         TopicName::parse(&publish.topic)
             .map_err(|error| Refusal::new(Reason::TOPIC_NAME_INVALID, error.to_string()))?;
         let replies = self.access.take(publish, self.wire.version())?;
+        if !self.hub.faults.sends_replies() {
+            return Ok(());
+        }
         for reply in replies {
             let message = Message {
                 topic: reply.topic,

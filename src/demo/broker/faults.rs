@@ -24,6 +24,7 @@ struct State {
     acks: AckMode,
     refuse_publishes: Option<(String, Reason)>,
     close_on_publish: Option<Moment>,
+    no_replies: bool,
     connects: Vec<ConnectRecord>,
 }
 
@@ -96,6 +97,11 @@ impl Faults {
         self.change(|state| state.refuse_publishes = None);
     }
 
+    /// Whether the platform's answers to messages (SAP's acks) are sent. They are, by default.
+    pub fn replies(&self, send: bool) {
+        self.change(|state| state.no_replies = !send);
+    }
+
     /// Closes the connection of the next publish, without a word. Once.
     pub fn close_on_next_publish(&self, moment: Moment) {
         self.change(|state| state.close_on_publish = Some(moment));
@@ -142,6 +148,10 @@ impl Faults {
         let state = self.state();
         let (part, reason) = state.refuse_publishes.as_ref()?;
         topic.contains(part.as_str()).then_some(*reason)
+    }
+
+    pub(super) fn sends_replies(&self) -> bool {
+        !self.state().no_replies
     }
 
     pub(super) fn closes_now(&self) -> Option<Moment> {

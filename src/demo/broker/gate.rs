@@ -18,9 +18,9 @@ pub trait Gate: Send + Sync + 'static {
     /// Lets a client in, or says which check it failed.
     fn admit(&self, hello: &Hello<'_>) -> Result<Admission, Refusal>;
 
-    /// Where this platform sends a device's downlink; `None` for a device that it does not know.
+    /// Where this platform sends a device's downlink.
     /// An empty `topic` is the platform's downlink without a topic of its own.
-    fn downlink_topic(&self, device: &DeviceId, topic: &str) -> Option<String>;
+    fn downlink_topic(&self, device: &DeviceId, topic: &str) -> Result<String, NoDownlink>;
 
     /// Writes down what was refused, for the owner of the platform to see.
     fn note(&self, attempt: Attempt);
@@ -83,6 +83,18 @@ pub struct Reply {
     pub topic: String,
     /// Payload.
     pub payload: Bytes,
+}
+
+/// Why a downlink cannot be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoDownlink {
+    /// The platform does not know the device.
+    UnknownDevice,
+    /// The platform has no such topic for its devices.
+    NoSuchTopic {
+        /// The one that it has.
+        only: &'static str,
+    },
 }
 
 /// Something that a client tried and that was refused.

@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use faults::{AckMode, ConnectRecord, Faults, Moment};
-pub use gate::{Access, Action, Admission, Attempt, Gate, Hello, Refusal, Reply};
+pub use gate::{Access, Action, Admission, Attempt, Gate, Hello, NoDownlink, Refusal, Reply};
 pub use session::Message;
 pub use sessions::{Delivery, Ending};
 
@@ -84,21 +84,21 @@ impl Broker {
         });
     }
 
-    /// Sends a downlink to a device, as its platform does; `None` for a device that it does not know.
+    /// Sends a downlink to a device, as its platform does.
     pub fn send_downlink(
         &self,
         device: &DeviceId,
         topic: &str,
         payload: bytes::Bytes,
         content_type: Option<String>,
-    ) -> Option<Delivery> {
+    ) -> Result<Delivery, NoDownlink> {
         let topic = self.hub.gate.downlink_topic(device, topic)?;
         let message = Message {
             topic,
             payload,
             content_type,
         };
-        Some(self.hub.sessions.route(&message, Instant::now()))
+        Ok(self.hub.sessions.route(&message, Instant::now()))
     }
 
     /// Ends the connections of a client id, or all with `None`. Gives their number.

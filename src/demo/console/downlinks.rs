@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::Console;
 use super::answer::Problem;
-use crate::demo::broker::Delivery;
+use crate::demo::broker::{Delivery, NoDownlink};
 use crate::device::DeviceId;
 use crate::topic::SubTopic;
 
@@ -59,9 +59,18 @@ fn deliver(console: &Console, id: &str, topic: &str, headers: &HeaderMap, body: 
     let content_type = content_type(headers);
     let mut brokers = console.brokers.iter();
     let delivery = brokers.find_map(|broker| {
-        broker.send_downlink(&device, topic, payload.clone(), content_type.clone())
+        let sent = broker.send_downlink(&device, topic, payload.clone(), content_type.clone());
+        (sent != Err(NoDownlink::UnknownDevice)).then_some(sent)
     });
-    let delivery = delivery.ok_or_else(unknown)?;
+    let delivery = match delivery {
+        Some(Ok(delivery)) => delivery,
+        Some(Err(NoDownlink::NoSuchTopic { only })) => {
+            let error = format!("the platform of {id} has no topics for downlinks but {only}");
+            let hint = format!("POST /devices/{id}/downlinks/{only}");
+            return Err(Problem::new(StatusCode::BAD_REQUEST, error, hint));
+        }
+        Some(Err(NoDownlink::UnknownDevice)) | None => return Err(unknown()),
+    };
     let sent = Sent {
         device: id.to_owned(),
         topic: topic.to_owned(),

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::client::{Client, puback};
 use super::setup::{BOTH, SECRET, Setup, device};
 use crate::broker::MqttVersion;
-use crate::demo::broker::Delivery;
+use crate::demo::broker::{Delivery, NoDownlink};
 use crate::message::Qos;
 use crate::mqtt::packet::{Connect, Packet};
 use crate::mqtt::reason::Reason;
@@ -52,7 +52,7 @@ async fn a_downlink_reaches_its_device() {
     let unknown = setup
         .broker
         .send_downlink(&device("unknown"), "a", payload, None);
-    assert_eq!(unknown, None);
+    assert_eq!(unknown, Err(NoDownlink::UnknownDevice));
 }
 
 #[tokio::test]
