@@ -383,7 +383,7 @@ impl Live<'_> {
             Packet::SubAck { reasons, .. } => {
                 if let Some(reason) = reasons.iter().find(|reason| reason.is_error()) {
                     warn!(
-                        connector = %self.session.spec.connector, client_id = %self.session.spec.client_id,
+                        connector = %self.session.spec.connector, client_id = %self.session.shown_client_id,
                         "the broker refuses a subscription: {reason}"
                     );
                     self.session.status.note(
@@ -395,7 +395,7 @@ impl Live<'_> {
             }
             Packet::Disconnect { reason, text } => Err(End::Dismissed { reason, text }),
             other => {
-                debug!(client_id = %self.session.spec.client_id, "unexpected packet: {other:?}");
+                debug!(client_id = %self.session.shown_client_id, "unexpected packet: {other:?}");
                 Err(ConnectionError::Codec(CodecError::Malformed(
                     "packet that only a client sends".to_owned(),
                 ))
@@ -419,7 +419,7 @@ impl Live<'_> {
 
     fn settle(&mut self, ack: Ack) -> Result<(), End> {
         let Some(entry) = self.session.ledger.settled(ack.pkid) else {
-            debug!(client_id = %self.session.spec.client_id, pkid = ack.pkid, "an acknowledgement for nothing in flight");
+            debug!(client_id = %self.session.shown_client_id, pkid = ack.pkid, "an acknowledgement for nothing in flight");
             return Ok(());
         };
         let counters = &self.session.status.counters;
@@ -476,7 +476,7 @@ impl Live<'_> {
                 });
             }
             None => {
-                warn!(client_id = %self.session.spec.client_id, "a downlink on a topic of no registered device")
+                warn!(client_id = %self.session.shown_client_id, "a downlink on a topic of no registered device")
             }
         }
         match publish.qos {

@@ -202,6 +202,7 @@ impl Bench {
             client_id: "a".into(),
             username: None,
             password: Password::None,
+            hidden: Vec::new(),
             keep_alive: 60,
             session_expiry: 0,
             version: VersionChoice::new(None),

@@ -11,5 +11,6 @@ pub mod harness;
 mod hostile;
 mod paho;
 mod renewal;
+mod secrets;
 mod transports;
 mod uplinks;
