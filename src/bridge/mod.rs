@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -20,7 +21,7 @@ use crate::http::{self, Api, HttpLimits};
 use crate::message::Downlink;
 use crate::observe::Health;
 use crate::registry::Registry;
-use crate::session::{Budget, ConnectGate, DownlinkSink, Session, Shared};
+use crate::session::{Budget, ConnectGate, DownlinkSink, NotTaken, Session, Shared};
 use crate::uplink::Uplinks;
 
 /// How long requests that are under way may take after the shutdown began: the default wait and a little more.
@@ -160,7 +161,9 @@ fn shared(config: &Config, downlinks: Arc<dyn DownlinkSink>) -> Shared {
 pub fn verify(config: &Config) -> Result<(), Vec<PlanError>> {
     struct Nowhere;
     impl DownlinkSink for Nowhere {
-        fn accept(&self, _: Downlink) {}
+        fn accept(&self, _: Arc<[Downlink]>) -> BoxFuture<'static, Result<(), NotTaken>> {
+            Box::pin(async { Ok(()) })
+        }
     }
     plan(config, &shared(config, Arc::new(Nowhere))).map(|_| ())
 }
@@ -168,8 +171,11 @@ pub fn verify(config: &Config) -> Result<(), Vec<PlanError>> {
 struct IntoHub(Arc<Hub>);
 
 impl DownlinkSink for IntoHub {
-    fn accept(&self, downlink: Downlink) {
-        self.0.accept(downlink);
+    fn accept(&self, downlinks: Arc<[Downlink]>) -> BoxFuture<'static, Result<(), NotTaken>> {
+        for downlink in downlinks.iter() {
+            self.0.accept(downlink.clone());
+        }
+        Box::pin(async { Ok(()) })
     }
 }
 
