@@ -20,6 +20,7 @@
 //! | [`session`] | one task per connection: window, ledger, renewal, backoff |
 //! | [`mqtt`] | packets and byte streams; the only importer of `rumqttc` |
 //! | [`downlink`] | fan-out to listeners, and what they can replay |
+//! | [`store`] | what survives a restart: queued uplinks, receipts, idempotency keys, downlink history |
 //! | [`profile`] | platforms as data |
 //! | [`identity`] | keys, key ids, tokens |
 //! | [`device`], [`topic`], [`message`], [`broker`], [`secret`] | domain types, parsed once, plain data |
@@ -55,5 +56,6 @@ pub mod profile;
 pub mod registry;
 pub mod secret;
 pub mod session;
+pub mod store;
 pub mod topic;
 pub mod uplink;

@@ -114,6 +114,16 @@ impl UplinkId {
     pub fn new() -> Self {
         Self(uuid::Uuid::now_v7())
     }
+
+    /// The id as a number; ids sort alike in both forms.
+    pub fn to_u128(self) -> u128 {
+        self.0.as_u128()
+    }
+
+    /// The id that [`to_u128`](Self::to_u128) came from.
+    pub fn from_u128(number: u128) -> Self {
+        Self(uuid::Uuid::from_u128(number))
+    }
 }
 
 impl Default for UplinkId {

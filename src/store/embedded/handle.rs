@@ -1,0 +1,380 @@
+//! The engine as others see it: changes go to the writer, reads to the blocking threads of the runtime.
+
+use std::path::PathBuf;
+use std::sync::{Arc, mpsc};
+use std::time::SystemTime;
+
+use redb::ReadTransaction;
+use tokio::sync::{Semaphore, oneshot};
+
+use super::change::{Change, DISCARD_STEP, Reply};
+use super::file::{Check, OpenError, StoreFile};
+use super::inbox::{Message, Request};
+use super::shared::{Shared, unavailable};
+use super::waiting::Urgency;
+use super::writer::{Times, Writer};
+use super::{answers, history, queue, receipts, tables};
+use crate::device::DeviceId;
+use crate::message::{Downlink, UplinkId};
+use crate::store::engine::{
+    Answer, DownlinkHistory, Engine, IdempotencyKeys, ReceiptLog, Records, StoreError, UplinkQueue,
+};
+use crate::store::health::{Counters, Health};
+use crate::store::limits::Limits;
+use crate::store::records::{
+    Backlog, Begun, BodyHash, HistoryPage, KeyedAnswer, QueuedUplink, ReadLimit, ReceiptRecord,
+    ReceiptStatus, RecordKind, Window,
+};
+
+/// A store in one file. Reads need a tokio runtime. When the last handle is dropped without
+/// [`close`](Engine::close), what was handed over is still written, and the file closed soon after.
+pub struct Embedded {
+    core: Core,
+}
+
+/// What answers carry with them.
+#[derive(Clone)]
+struct Core {
+    shared: Arc<Shared>,
+    outbox: mpsc::Sender<Message>,
+    /// Memory for changes that wait, in [`UNIT`]s.
+    room: Arc<Semaphore>,
+    units: u32,
+}
+
+/// Bytes.
+const UNIT: u64 = 1024;
+
+impl Embedded {
+    /// Opens the store in this file, or creates it. The folder must exist. Blocks: for milliseconds, or longer when a
+    /// damaged file has to be checked.
+    pub fn open(path: impl Into<PathBuf>, limits: Limits) -> Result<Self, OpenError> {
+        let file = StoreFile::on_disk(path.into(), limits.memory.cache_bytes);
+        Self::with_file(file, limits, Times::default())
+    }
+
+    pub(super) fn with_file(
+        file: StoreFile,
+        limits: Limits,
+        times: Times,
+    ) -> Result<Self, OpenError> {
+        let opened = file.open(Check::Start)?;
+        let commit = opened.totals.commit;
+        let path = file.path.clone();
+        let shared = Arc::new(Shared::new(limits, opened));
+        let (outbox, inbox) = mpsc::channel();
+        let writer = Writer::new(Arc::clone(&shared), inbox, file, times, commit);
+        let thread = std::thread::Builder::new().name("store".into());
+        thread
+            .spawn(move || writer.run())
+            .map_err(|error| OpenError::Io {
+                path,
+                cause: format!("no thread can be started: {error}"),
+            })?;
+        let units = (limits.memory.waiting_bytes / UNIT).clamp(1, u64::from(u32::MAX >> 3));
+        let units = u32::try_from(units).unwrap_or(u32::MAX >> 3);
+        let core = Core {
+            shared,
+            outbox,
+            room: Arc::new(Semaphore::new(units as usize)),
+            units,
+        };
+        Ok(Self { core })
+    }
+}
+
+impl Core {
+    /// Hands a change over when there is room for it.
+    async fn change(self, change: Change) -> Result<Reply, StoreError> {
+        let wanted = (change.weight() as u64).div_ceil(UNIT);
+        let wanted = u32::try_from(wanted).unwrap_or(u32::MAX).min(self.units);
+        let room = self.room.acquire_many_owned(wanted).await.ok();
+        let (done, answer) = oneshot::channel();
+        let request = Request {
+            change,
+            done,
+            _room: room,
+        };
+        // Without a writer, `done` is dropped.
+        let _ = self.outbox.send(Message::Change(request));
+        answer.await.unwrap_or_else(|_| Err(closed()))
+    }
+
+    /// Hands a change over now, whether there is room or not.
+    fn change_now(&self, change: Change) -> Answer<()> {
+        let (done, answer) = oneshot::channel();
+        let request = Request {
+            change,
+            done,
+            _room: None,
+        };
+        // Without a writer, `done` is dropped.
+        let _ = self.outbox.send(Message::Change(request));
+        Box::pin(async move {
+            let reply = answer.await.unwrap_or_else(|_| Err(closed()));
+            reply.map(drop)
+        })
+    }
+
+    fn read<T: Send + 'static>(
+        &self,
+        read: impl Fn(&ReadTransaction) -> Result<T, redb::Error> + Send + 'static,
+    ) -> Answer<T> {
+        let core = self.clone();
+        Box::pin(async move { core.block(move |core| core.read_now(&read)).await })
+    }
+
+    async fn block<T: Send + 'static>(
+        self,
+        work: impl FnOnce(&Self) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let core = self.clone();
+        let done = tokio::task::spawn_blocking(move || work(&self)).await;
+        done.unwrap_or_else(|_| {
+            // redb panics where a page is not what it should be.
+            let fault = Message::Fault(core.shared.generation(), Check::Whole);
+            let _ = core.outbox.send(fault);
+            Err(unavailable("reading panicked"))
+        })
+    }
+
+    fn read_now<T>(
+        &self,
+        read: impl Fn(&ReadTransaction) -> Result<T, redb::Error>,
+    ) -> Result<T, StoreError> {
+        self.shared.read(read).map_err(|fault| {
+            if let Some((generation, check)) = fault.reopen {
+                // Without a writer, the store is closed, and nothing is to be opened.
+                let _ = self.outbox.send(Message::Fault(generation, check));
+            }
+            fault.error
+        })
+    }
+
+    /// What is kept for a key, if it is not too old.
+    fn kept(
+        &self,
+        device: &DeviceId,
+        key: &str,
+        body: &BodyHash,
+    ) -> Result<Option<Begun>, StoreError> {
+        let stored = self.read_now(|tx| answers::read(tx, device, key))?;
+        let age = |at: SystemTime| SystemTime::now().duration_since(at).unwrap_or_default();
+        let stored = stored.filter(|s| age(s.finished_at) <= self.shared.limits.keys.age);
+        Ok(stored.map(|stored| {
+            if stored.body == *body {
+                Begun::Finished(stored.answer)
+            } else {
+                Begun::OtherBody
+            }
+        }))
+    }
+}
+
+impl UplinkQueue for Embedded {
+    fn next_seq(&self) -> u64 {
+        self.core.shared.next_seq()
+    }
+
+    fn enqueue(&self, uplink: QueuedUplink, answer: Option<KeyedAnswer>) -> Answer<()> {
+        let uplink = Box::new(uplink);
+        let change = Change::Enqueue { uplink, answer };
+        let done = self.core.clone().change(change);
+        Box::pin(async move { done.await.map(drop) })
+    }
+
+    fn read(
+        &self,
+        device: &DeviceId,
+        after: Option<u64>,
+        limit: ReadLimit,
+    ) -> Answer<Vec<QueuedUplink>> {
+        let (device, shared) = (device.clone(), Arc::clone(&self.core.shared));
+        // Before the file is looked at: what is settled later may be read, what was settled before may not.
+        let settling = shared.ledger.settling_of(&device);
+        self.core.read(move |tx| {
+            let skipped = |seq| settling.contains(&seq);
+            queue::read(tx, &device, after, limit, skipped)
+        })
+    }
+
+    fn settle(&self, device: &DeviceId, seq: u64, receipt: ReceiptRecord) -> Answer<()> {
+        self.core.shared.ledger.settling(device, seq);
+        self.core.change_now(Change::Settle {
+            device: device.clone(),
+            seq,
+            receipt: Box::new(receipt),
+        })
+    }
+
+    fn discard(&self, device: &DeviceId, status: ReceiptStatus, reason: Box<str>) -> Answer<u64> {
+        let (core, device) = (self.core.clone(), device.clone());
+        Box::pin(async move {
+            let mut discarded = 0;
+            loop {
+                let (device, reason) = (device.clone(), reason.clone());
+                let step = Change::Discard {
+                    device,
+                    status,
+                    reason,
+                };
+                if let Reply::Count(count) = core.clone().change(step).await? {
+                    discarded += count;
+                    if count == DISCARD_STEP {
+                        continue;
+                    }
+                }
+                return Ok(discarded);
+            }
+        })
+    }
+
+    fn backlog(&self, device: &DeviceId) -> Option<Backlog> {
+        self.core.shared.ledger.backlog(device)
+    }
+
+    fn backlogs(&self) -> Vec<(DeviceId, Backlog)> {
+        self.core.shared.ledger.backlogs()
+    }
+}
+
+impl ReceiptLog for Embedded {
+    fn put_receipts(&self, receipts: Vec<ReceiptRecord>) {
+        let message = match self.core.shared.waiting.put(receipts) {
+            Urgency::None => return,
+            Urgency::First => Message::Receipts,
+            Urgency::Many => Message::ManyReceipts,
+        };
+        // Without a writer, they stay where they are.
+        let _ = self.core.outbox.send(message);
+    }
+
+    fn receipt(&self, id: UplinkId) -> Answer<Option<ReceiptRecord>> {
+        let core = self.core.clone();
+        Box::pin(async move {
+            if let Some(receipt) = core.shared.waiting.get(id) {
+                return Ok(Some(receipt));
+            }
+            core.read(move |tx| receipts::read(tx, id)).await
+        })
+    }
+}
+
+impl IdempotencyKeys for Embedded {
+    fn begin(&self, device: &DeviceId, key: &str, body: BodyHash) -> Answer<Begun> {
+        let (core, device, key) = (self.core.clone(), device.clone(), Box::<str>::from(key));
+        let work = move |core: &Core| {
+            if let Some(known) = core.kept(&device, &key, &body)? {
+                return Ok(known);
+            }
+            let marks = &core.shared.marks;
+            let begun = marks.begin(&device, &key, body);
+            if begun != Begun::New {
+                return Ok(begun);
+            }
+            // Once more: the one who had the mark may have finished between the look and the mark.
+            let again = core.kept(&device, &key, &body);
+            if !matches!(again, Ok(None)) {
+                marks.remove(&device, &key);
+            }
+            Ok(again?.unwrap_or(Begun::New))
+        };
+        Box::pin(core.block(work))
+    }
+
+    fn finish(&self, device: &DeviceId, answer: KeyedAnswer) -> Answer<()> {
+        let device = device.clone();
+        self.core.shared.marks.answer(&device, &answer);
+        self.core.change_now(Change::Finish { device, answer })
+    }
+
+    fn abandon(&self, device: &DeviceId, key: &str) {
+        self.core.shared.marks.remove(device, key);
+    }
+}
+
+impl DownlinkHistory for Embedded {
+    fn append(&self, downlinks: Vec<Downlink>) -> Answer<Vec<u64>> {
+        let done = self.core.clone().change(Change::Append(downlinks));
+        Box::pin(async move {
+            match done.await? {
+                Reply::Cursors(cursors) => Ok(cursors),
+                _ => Ok(Vec::new()),
+            }
+        })
+    }
+
+    fn history(
+        &self,
+        devices: Arc<[DeviceId]>,
+        after: u64,
+        limit: ReadLimit,
+    ) -> Answer<HistoryPage> {
+        self.core
+            .read(move |tx| history::page(tx, &devices, after, limit))
+    }
+
+    fn window(&self, device: &DeviceId) -> Answer<Window> {
+        let device = device.clone();
+        self.core.read(move |tx| history::window(tx, &device))
+    }
+
+    fn newest_cursor(&self) -> u64 {
+        self.core.shared.ledger.cursor()
+    }
+}
+
+impl Records for Embedded {
+    fn put_record(&self, kind: RecordKind, key: &str, value: Vec<u8>) -> Answer<()> {
+        let key = key.into();
+        let change = Change::PutRecord { kind, key, value };
+        let done = self.core.clone().change(change);
+        Box::pin(async move { done.await.map(drop) })
+    }
+
+    fn record(&self, kind: RecordKind, key: &str) -> Answer<Option<Vec<u8>>> {
+        let key = Box::<str>::from(key);
+        self.core.read(move |tx| tables::record(tx, kind, &key))
+    }
+
+    fn records(
+        &self,
+        kind: RecordKind,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Answer<Vec<(Box<str>, Vec<u8>)>> {
+        let after = after.map(Box::<str>::from);
+        self.core
+            .read(move |tx| tables::records(tx, kind, after.as_deref(), limit))
+    }
+
+    fn delete_record(&self, kind: RecordKind, key: &str) -> Answer<bool> {
+        let key = key.into();
+        let done = self.core.clone().change(Change::DeleteRecord { kind, key });
+        Box::pin(async move { Ok(done.await? == Reply::Existed(true)) })
+    }
+}
+
+impl Engine for Embedded {
+    fn health(&self) -> Health {
+        self.core.shared.health()
+    }
+
+    fn counters(&self) -> Counters {
+        self.core.shared.counters()
+    }
+
+    fn close(&self) -> Answer<()> {
+        let (done, closed) = oneshot::channel();
+        // Without a writer, it is closed already.
+        let _ = self.core.outbox.send(Message::Close(done));
+        Box::pin(async move {
+            let _ = closed.await;
+            Ok(())
+        })
+    }
+}
+
+fn closed() -> StoreError {
+    unavailable("it is closed")
+}

@@ -1,0 +1,149 @@
+//! Requests with an idempotency key.
+
+use super::*;
+use crate::store::records::{Begun, KeyedAnswer, RecordKind};
+use crate::store::{IdempotencyKeys, KeyLimits, Records};
+
+const BODY: [u8; 32] = [1; 32];
+const OTHER: [u8; 32] = [2; 32];
+
+fn answer(key: &str) -> KeyedAnswer {
+    KeyedAnswer {
+        key: key.into(),
+        body: BODY,
+        answer: Bytes::from_static(b"200"),
+    }
+}
+
+fn finished() -> Begun {
+    Begun::Finished(Bytes::from_static(b"200"))
+}
+
+async fn begin(store: &Embedded, key: &str) -> Begun {
+    store.begin(&device(1), key, BODY).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_request_is_new_then_in_flight_then_finished() {
+    let mut fixture = Fixture::new(Limits::default());
+    let other_body = |store: Arc<Embedded>| async move {
+        let begun = store.begin(&device(1), "a", OTHER).await;
+        assert_eq!(begun, Ok(Begun::OtherBody));
+    };
+    assert_eq!(begin(&fixture.store, "a").await, Begun::New);
+    assert_eq!(begin(&fixture.store, "a").await, Begun::InFlight);
+    other_body(Arc::clone(&fixture.store)).await;
+    let elsewhere = fixture.store.begin(&device(2), "a", OTHER).await;
+    assert_eq!(elsewhere, Ok(Begun::New), "a key is one device's");
+    let done = fixture.store.finish(&device(1), answer("a"));
+    assert_eq!(begin(&fixture.store, "a").await, finished(), "at once");
+    done.await.unwrap();
+    for _ in 0..2 {
+        assert_eq!(begin(&fixture.store, "a").await, finished());
+        other_body(Arc::clone(&fixture.store)).await;
+        fixture.reopen().await;
+    }
+}
+
+#[tokio::test]
+async fn an_abandoned_key_is_free_and_so_is_one_after_a_restart() {
+    let mut fixture = Fixture::new(Limits::default());
+    assert_eq!(begin(&fixture.store, "a").await, Begun::New);
+    fixture.store.abandon(&device(1), "a");
+    assert_eq!(begin(&fixture.store, "a").await, Begun::New);
+    fixture.reopen().await;
+    assert_eq!(begin(&fixture.store, "a").await, Begun::New);
+}
+
+#[tokio::test]
+async fn a_queued_uplink_finishes_its_key() {
+    let mut fixture = Fixture::new(Limits::default());
+    assert_eq!(begin(&fixture.store, "a").await, Begun::New);
+    let queued = uplink(&device(1), 1, b"x");
+    let stored = fixture.store.enqueue(queued, Some(answer("a")));
+    stored.await.unwrap();
+    for _ in 0..2 {
+        assert_eq!(begin(&fixture.store, "a").await, finished());
+        fixture.reopen().await;
+    }
+}
+
+#[tokio::test]
+async fn of_many_at_the_same_time_one_is_new() {
+    let fixture = Fixture::new(Limits::default());
+    let tries = (0..64).map(|_| {
+        let store = Arc::clone(&fixture.store);
+        tokio::spawn(async move {
+            let begun = begin(&store, "a").await;
+            if begun == Begun::New {
+                store.finish(&device(1), answer("a")).await.unwrap();
+            }
+            begun
+        })
+    });
+    let begun = futures_util::future::join_all(tries).await;
+    let new = begun
+        .into_iter()
+        .filter(|b| *b.as_ref().unwrap() == Begun::New);
+    assert_eq!(new.count(), 1);
+}
+
+#[tokio::test]
+async fn keys_are_free_again_when_they_are_too_old_or_too_many() {
+    let keys = KeyLimits {
+        age: Duration::ZERO,
+        count: 100,
+    };
+    let fixture = Fixture::new(Limits {
+        keys,
+        ..Limits::default()
+    });
+    fixture.store.finish(&device(1), answer("a")).await.unwrap();
+    assert_eq!(begin(&fixture.store, "a").await, Begun::New, "too old");
+    fixture.store.finish(&device(1), answer("b")).await.unwrap();
+    fixture.store.finish(&device(1), answer("c")).await.unwrap();
+    assert!(fixture.store.counters().keys < 3, "they are removed");
+
+    let age = Duration::from_secs(3600);
+    let keys = KeyLimits { age, count: 2 };
+    let fixture = Fixture::new(Limits {
+        keys,
+        ..Limits::default()
+    });
+    for key in ["a", "b", "c"] {
+        fixture.store.finish(&device(1), answer(key)).await.unwrap();
+    }
+    assert_eq!(begin(&fixture.store, "a").await, Begun::New, "too many");
+    assert_eq!(begin(&fixture.store, "c").await, finished());
+    assert_eq!(fixture.store.counters().keys, 2);
+}
+
+#[tokio::test]
+async fn records_are_kept_by_kind_and_key() {
+    let mut fixture = Fixture::new(Limits::default());
+    let key = |name: &str| (name.into(), name.as_bytes().to_vec());
+    for name in ["c", "a", "b", ""] {
+        let value = name.as_bytes().to_vec();
+        let put = fixture
+            .store
+            .put_record(RecordKind::AccessToken, name, value);
+        put.await.unwrap();
+    }
+    let put = fixture.store.put_record(RecordKind::Device, "z", vec![1]);
+    put.await.unwrap();
+    let put = fixture.store.put_record(RecordKind::Device, "z", vec![2]);
+    put.await.unwrap();
+    let delete = fixture.store.delete_record(RecordKind::AccessToken, "b");
+    assert_eq!(delete.await, Ok(true));
+    let delete = fixture.store.delete_record(RecordKind::AccessToken, "b");
+    assert_eq!(delete.await, Ok(false));
+    fixture.reopen().await;
+    let store = &fixture.store;
+    let all = store.records(RecordKind::AccessToken, None, 10).await;
+    assert_eq!(all, Ok(vec![key(""), key("a"), key("c")]));
+    let some = store.records(RecordKind::AccessToken, Some(""), 1).await;
+    assert_eq!(some, Ok(vec![key("a")]));
+    let one = store.record(RecordKind::Device, "z").await;
+    assert_eq!(one, Ok(Some(vec![2])));
+    assert_eq!(store.record(RecordKind::Key, "z").await, Ok(None));
+}
