@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::TryFutureExt;
 use futures_util::future::BoxFuture;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -16,18 +17,22 @@ use tracing::{info, warn};
 pub use plan::{Plan, PlanError, plan, token_spec};
 
 use crate::config::Config;
-use crate::downlink::{self, Hub};
+use crate::downlink::{self, Hub, Intake};
 use crate::http::{self, Api, HttpLimits};
 use crate::message::Downlink;
 use crate::observe::Health;
 use crate::registry::Registry;
 use crate::session::{Budget, ConnectGate, DownlinkSink, NotTaken, Session, Shared};
+use crate::store::DownlinkHistory;
 use crate::uplink::Uplinks;
 
 /// How long requests that are under way may take after the shutdown began: the default wait and a little more.
 const HTTP_DRAIN: Duration = Duration::from_secs(8);
 /// How long sessions may then take to settle what is in flight and to disconnect.
 const SESSION_DRAIN: Duration = Duration::from_secs(8);
+
+/// How long what sessions have handed over may then take to be stored.
+const WRITER_DRAIN: Duration = Duration::from_secs(2);
 
 /// A bridge that is bound to its addresses but does not run yet.
 pub struct Bridge {
@@ -36,6 +41,7 @@ pub struct Bridge {
     api: Api,
     sessions: Vec<Session>,
     shared: Shared,
+    writer: downlink::Writer,
 }
 
 /// Why a bridge cannot start.
@@ -59,12 +65,9 @@ pub enum StartError {
 impl Bridge {
     /// Builds everything and binds the listeners. Whatever is wrong is found here, before anything runs.
     pub async fn bind(config: &Config) -> Result<Self, StartError> {
-        let hub = Hub::new(downlink::Limits {
-            events: config.downlinks.history,
-            bytes: config.downlinks.history_bytes,
-        });
-        let hub = Arc::new(hub);
-        let shared = shared(config, Arc::new(IntoHub(Arc::clone(&hub))));
+        let hub = Arc::new(hub(config, None));
+        let (intake, writer) = downlink::intake(&hub);
+        let shared = shared(config, Arc::new(IntoHub(intake)));
         let Plan { sessions, devices } = plan(config, &shared).map_err(StartError::Plan)?;
         let registry = Arc::new(Registry::new(devices));
         let api = Api {
@@ -84,6 +87,7 @@ impl Bridge {
             api,
             sessions,
             shared,
+            writer,
         })
     }
 
@@ -106,8 +110,10 @@ impl Bridge {
             api,
             sessions,
             shared,
+            writer,
         } = self;
         let (tasks, http_end) = (TaskTracker::new(), api.shutdown.clone());
+        let writing = tokio::spawn(writer.run());
         for session in sessions {
             tasks.spawn(session.run(shared.clone()));
         }
@@ -138,9 +144,25 @@ impl Bridge {
         {
             warn!("some sessions were still open after {SESSION_DRAIN:?}");
         }
+        // The last intakes: sessions have theirs in what they share.
+        drop(shared);
+        if tokio::time::timeout(WRITER_DRAIN, writing).await.is_err() {
+            warn!("some downlinks were not stored after {WRITER_DRAIN:?}; the broker keeps them");
+        }
         management_end.cancel();
         let _ = management.await;
         Ok(())
+    }
+}
+
+fn hub(config: &Config, history: Option<Arc<dyn DownlinkHistory>>) -> Hub {
+    match history {
+        Some(history) => Hub::with_history(downlink::Limits::CACHE, history),
+        None => Hub::new(downlink::Limits {
+            events: config.downlinks.history,
+            bytes: config.downlinks.history_bytes,
+            ..downlink::Limits::default()
+        }),
     }
 }
 
@@ -168,14 +190,12 @@ pub fn verify(config: &Config) -> Result<(), Vec<PlanError>> {
     plan(config, &shared(config, Arc::new(Nowhere))).map(|_| ())
 }
 
-struct IntoHub(Arc<Hub>);
+struct IntoHub(Intake);
 
 impl DownlinkSink for IntoHub {
     fn accept(&self, downlinks: Arc<[Downlink]>) -> BoxFuture<'static, Result<(), NotTaken>> {
-        for downlink in downlinks.iter() {
-            self.0.accept(downlink.clone());
-        }
-        Box::pin(async { Ok(()) })
+        let taken = self.0.accept(downlinks);
+        Box::pin(taken.map_err(|error| NotTaken(error.to_string().into())))
     }
 }
 
