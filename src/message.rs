@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::device::DeviceId;
 use crate::topic::SubTopic;
@@ -115,6 +115,11 @@ impl UplinkId {
         Self(uuid::Uuid::now_v7())
     }
 
+    /// Takes an id's text; `None` when it is not one.
+    pub fn parse(text: &str) -> Option<Self> {
+        uuid::Uuid::try_parse(text).ok().map(Self)
+    }
+
     /// The id as a number; ids sort alike in both forms.
     pub fn to_u128(self) -> u128 {
         self.0.as_u128()
@@ -141,6 +146,13 @@ impl fmt::Display for UplinkId {
 impl fmt::Debug for UplinkId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
+    }
+}
+
+impl<'de> Deserialize<'de> for UplinkId {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        let text = <std::borrow::Cow<'de, str>>::deserialize(d)?;
+        Self::parse(&text).ok_or_else(|| serde::de::Error::custom("not an uplink's id"))
     }
 }
 

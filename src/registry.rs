@@ -7,6 +7,7 @@ use crate::broker::MqttVersion;
 use crate::device::{ConnectorName, DeviceId};
 use crate::profile::{Profile, UplinkTopic};
 use crate::session::SessionHandle;
+use crate::uplink::{Lane, Pace};
 
 /// A broker with the profile of its platform.
 #[derive(Debug)]
@@ -19,6 +20,8 @@ pub struct Connector {
     pub profile_name: String,
     /// The protocol version that was written down; MQTT 5 with a fallback otherwise.
     pub version: Option<MqttVersion>,
+    /// How fast what is stored is sent; as fast as the broker takes it otherwise.
+    pub pace: Option<Pace>,
 }
 
 /// A registered device.
@@ -32,6 +35,8 @@ pub struct Device {
     pub session: SessionHandle,
     /// The topics that it publishes on.
     pub topic: UplinkTopic,
+    /// The order of its uplinks between memory and the store.
+    pub lane: Lane,
 }
 
 /// All registered devices, by id.

@@ -1,6 +1,7 @@
 //! The composition root: a configuration becomes listeners, sessions and roads; they run, and are drained in order.
 
 mod plan;
+mod reach;
 
 use std::io;
 use std::net::SocketAddr;
@@ -15,6 +16,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 pub use plan::{Plan, PlanError, plan, token_spec};
+pub use reach::PlanWarning;
 
 use crate::config::Config;
 use crate::downlink::{self, Hub, Intake};
@@ -23,10 +25,12 @@ use crate::message::Downlink;
 use crate::observe::Health;
 use crate::registry::Registry;
 use crate::session::{Budget, ConnectGate, DownlinkSink, NotTaken, Session, Shared};
-use crate::store::DownlinkHistory;
+use crate::store::{Embedded, Engine, OpenError};
 use crate::uplink::Uplinks;
 
-/// How long requests that are under way may take after the shutdown began: the default wait and a little more.
+/// How long requests may still wait for the broker after the shutdown began.
+const GRACE: Duration = Duration::from_secs(3);
+/// How long requests may then take to be stored and answered.
 const HTTP_DRAIN: Duration = Duration::from_secs(8);
 /// How long sessions may then take to settle what is in flight and to disconnect.
 const SESSION_DRAIN: Duration = Duration::from_secs(8);
@@ -42,6 +46,7 @@ pub struct Bridge {
     sessions: Vec<Session>,
     shared: Shared,
     writer: downlink::Writer,
+    store: Option<Arc<dyn Engine>>,
 }
 
 /// Why a bridge cannot start.
@@ -50,6 +55,9 @@ pub enum StartError {
     /// The configuration cannot be run.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
     Plan(Vec<PlanError>),
+    /// The store cannot be opened.
+    #[error("store.path: {0}")]
+    Store(OpenError),
     /// A listener's address cannot be bound.
     #[error("{key} = \"{address}\" cannot be bound: {error}")]
     Bind {
@@ -65,13 +73,25 @@ pub enum StartError {
 impl Bridge {
     /// Builds everything and binds the listeners. Whatever is wrong is found here, before anything runs.
     pub async fn bind(config: &Config) -> Result<Self, StartError> {
-        let hub = Arc::new(hub(config, None));
+        let store = open_store(config)?;
+        let hub = Arc::new(hub(config, store.clone()));
         let (intake, writer) = downlink::intake(&hub);
         let shared = shared(config, Arc::new(IntoHub(intake)));
-        let Plan { sessions, devices } = plan(config, &shared).map_err(StartError::Plan)?;
+        let Plan {
+            sessions,
+            devices,
+            warnings,
+        } = plan(config, &shared).map_err(StartError::Plan)?;
+        for warning in warnings {
+            warn!("{warning}");
+        }
         let registry = Arc::new(Registry::new(devices));
         let api = Api {
-            uplinks: Uplinks::new(Arc::clone(&registry)),
+            uplinks: Uplinks::new(
+                Arc::clone(&registry),
+                store.clone(),
+                config.store.recent_receipts,
+            ),
             registry,
             hub,
             limits: HttpLimits {
@@ -88,6 +108,7 @@ impl Bridge {
             sessions,
             shared,
             writer,
+            store,
         })
     }
 
@@ -111,6 +132,7 @@ impl Bridge {
             sessions,
             shared,
             writer,
+            store,
         } = self;
         let (tasks, http_end) = (TaskTracker::new(), api.shutdown.clone());
         let writing = tokio::spawn(writer.run());
@@ -127,15 +149,25 @@ impl Bridge {
             management_end.clone(),
         );
         let management = tokio::spawn(management);
-        let serving = tokio::spawn(http::serve(main, http::router(api), http_end.clone()));
+        let uplinks = api.uplinks.clone();
+        uplinks.resume();
+        let mut serving = tokio::spawn(http::serve(main, http::router(api), http_end.clone()));
 
         health.set_accepting(true);
         shutdown.cancelled().await;
         health.set_accepting(false);
         info!("shutting down: answering what is under way");
         http_end.cancel();
-        if tokio::time::timeout(HTTP_DRAIN, serving).await.is_err() {
-            warn!("some requests were still under way after {HTTP_DRAIN:?}");
+        if tokio::time::timeout(GRACE, &mut serving).await.is_err() {
+            // From here on, what the broker has not confirmed is stored.
+            uplinks.hurry();
+            if tokio::time::timeout(HTTP_DRAIN, &mut serving)
+                .await
+                .is_err()
+            {
+                warn!("some requests were still under way after {HTTP_DRAIN:?}");
+                serving.abort();
+            }
         }
         shared.shutdown.cancel();
         if tokio::time::timeout(SESSION_DRAIN, tasks.wait())
@@ -149,15 +181,21 @@ impl Bridge {
         if tokio::time::timeout(WRITER_DRAIN, writing).await.is_err() {
             warn!("some downlinks were not stored after {WRITER_DRAIN:?}; the broker keeps them");
         }
+        uplinks.stop().await;
+        if let Some(store) = store
+            && let Err(error) = store.close().await
+        {
+            warn!("the store did not close: {error}");
+        }
         management_end.cancel();
         let _ = management.await;
         Ok(())
     }
 }
 
-fn hub(config: &Config, history: Option<Arc<dyn DownlinkHistory>>) -> Hub {
-    match history {
-        Some(history) => Hub::with_history(downlink::Limits::CACHE, history),
+fn hub(config: &Config, store: Option<Arc<dyn Engine>>) -> Hub {
+    match store {
+        Some(store) => Hub::with_history(downlink::Limits::CACHE, store),
         None => Hub::new(downlink::Limits {
             events: config.downlinks.history,
             bytes: config.downlinks.history_bytes,
@@ -180,14 +218,15 @@ fn shared(config: &Config, downlinks: Arc<dyn DownlinkSink>) -> Shared {
 }
 
 /// Builds everything that a configuration describes and lets it go again: finds what only shows when it is used.
-pub fn verify(config: &Config) -> Result<(), Vec<PlanError>> {
+/// Gives what works, but should be seen to.
+pub fn verify(config: &Config) -> Result<Vec<PlanWarning>, Vec<PlanError>> {
     struct Nowhere;
     impl DownlinkSink for Nowhere {
         fn accept(&self, _: Arc<[Downlink]>) -> BoxFuture<'static, Result<(), NotTaken>> {
             Box::pin(async { Ok(()) })
         }
     }
-    plan(config, &shared(config, Arc::new(Nowhere))).map(|_| ())
+    plan(config, &shared(config, Arc::new(Nowhere))).map(|plan| plan.warnings)
 }
 
 struct IntoHub(Intake);
@@ -197,6 +236,14 @@ impl DownlinkSink for IntoHub {
         let taken = self.0.accept(downlinks);
         Box::pin(taken.map_err(|error| NotTaken(error.to_string().into())))
     }
+}
+
+fn open_store(config: &Config) -> Result<Option<Arc<dyn Engine>>, StartError> {
+    let Some(path) = &config.store.path else {
+        return Ok(None);
+    };
+    let store = Embedded::open(path, config.store.limits).map_err(StartError::Store)?;
+    Ok(Some(Arc::new(store)))
 }
 
 async fn listen(key: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {

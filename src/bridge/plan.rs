@@ -2,19 +2,18 @@
 
 use std::sync::Arc;
 
-use rustls::ClientConfig;
-
-use crate::broker::Scheme;
+use super::reach::{PlanWarning, Reach};
 use crate::config::{Config, ConnectWhen, Connector, Device};
 use crate::device::{ConnectorName, DeviceId};
-use crate::identity::{self, KeyError, KidError, KidMode, SigningKey, TokenSpec};
-use crate::mqtt::tls::{self, Roots, TlsError};
+use crate::identity::{self, IdentityError, KeyError, KidError, KidMode, SigningKey, TokenSpec};
+use crate::mqtt::tls::TlsError;
 use crate::mqtt::transport::Endpoint;
 use crate::profile::{
     BindError, Binding, KidTemplate, PasswordSource, ScopeValues, SessionScope, Token,
 };
 use crate::registry;
 use crate::session::{Password, Routes, Session, SessionSpec, Shared, VersionChoice};
+use crate::uplink::{Lane, Pace};
 
 /// Why a configuration that is valid in itself cannot be run.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +42,14 @@ pub enum PlanError {
         /// What is wrong.
         error: TlsError,
     },
+    /// A client certificate cannot be used.
+    #[error("{owner}: {error}")]
+    Identity {
+        /// The connector or device.
+        owner: String,
+        /// What is wrong.
+        error: IdentityError,
+    },
     /// A profile and its values do not fit together.
     #[error("{owner}: {error}")]
     Bind {
@@ -63,6 +70,8 @@ pub struct Plan {
     pub sessions: Vec<Session>,
     /// The devices that use them.
     pub devices: Vec<registry::Device>,
+    /// What works, but should be seen to.
+    pub warnings: Vec<PlanWarning>,
 }
 
 /// Builds the sessions and devices of a configuration. All that is wrong is found, not only the first.
@@ -70,6 +79,7 @@ pub fn plan(config: &Config, shared: &Shared) -> Result<Plan, Vec<PlanError>> {
     let mut plan = Plan {
         sessions: Vec::new(),
         devices: Vec::new(),
+        warnings: Vec::new(),
     };
     let mut errors = Vec::new();
     for connector in config.connectors.values() {
@@ -78,7 +88,7 @@ pub fn plan(config: &Config, shared: &Shared) -> Result<Plan, Vec<PlanError>> {
             .values()
             .filter(|d| d.connector == connector.name)
             .collect();
-        match Planner::new(config, connector, shared) {
+        match Planner::new(config, connector, shared, &mut plan) {
             Ok(planner) => planner.add(&devices, &mut plan, &mut errors),
             Err(error) => errors.push(error),
         }
@@ -134,11 +144,7 @@ pub fn token_spec(
         device: device.id.clone(),
         error,
     })?;
-    let claims = text
-        .claims
-        .into_iter()
-        .map(|(name, value)| (name, value.into()))
-        .collect();
+    let claims = text.claims;
     Ok((
         key,
         TokenSpec {
@@ -178,7 +184,7 @@ struct Planner<'a> {
     config: &'a Config,
     connector: &'a Connector,
     shared: &'a Shared,
-    endpoint: Endpoint,
+    reach: Reach<'a>,
     version: Arc<VersionChoice>,
     registered: Arc<registry::Connector>,
 }
@@ -188,25 +194,25 @@ impl<'a> Planner<'a> {
         config: &'a Config,
         connector: &'a Connector,
         shared: &'a Shared,
+        plan: &mut Plan,
     ) -> Result<Self, PlanError> {
-        let endpoint = Endpoint {
-            host: connector.url.host().into(),
-            port: connector.url.port(),
-            tls: tls_of(connector)?,
-        };
+        let reach = Reach::new(connector, &mut plan.warnings)?;
+        let version = connector
+            .mqtt_version
+            .or(connector.profile.connect.mqtt_version);
         let registered = Arc::new(registry::Connector {
             name: connector.name.clone(),
             profile: connector.profile.clone(),
             profile_name: connector.profile_name.clone(),
-            version: connector.mqtt_version,
+            version,
+            pace: connector.drain_rate.map(Pace::new),
         });
-        let version = VersionChoice::new(connector.mqtt_version);
         Ok(Self {
             config,
             connector,
             shared,
-            endpoint,
-            version,
+            reach,
+            version: VersionChoice::new(version),
             registered,
         })
     }
@@ -242,13 +248,16 @@ impl<'a> Planner<'a> {
         };
         let mut routes = Routes::default();
         routes.add(&device.id, binding.downlinks().map_err(&bind)?);
-        let spec = self.spec(&binding, password, routes).map_err(&bind)?;
+        let endpoint = self.reach.own(device, &mut plan.warnings)?;
+        let spec = self.spec(&binding, endpoint, password, routes);
+        let spec = spec.map_err(&bind)?;
         let (session, handle) = Session::new(spec, self.shared);
         plan.devices.push(registry::Device {
             id: device.id.clone(),
             connector: Arc::clone(&self.registered),
             session: handle,
             topic: binding.uplink_topic().map_err(&bind)?,
+            lane: Lane::default(),
         });
         plan.sessions.push(session);
         Ok(())
@@ -270,7 +279,8 @@ impl<'a> Planner<'a> {
         let (binding, bind) = self.bind(None);
         let binding = binding.map_err(&bind)?;
         let password = self.secret(self.connector.profile.connect.password, None);
-        let spec = self.spec(&binding, password, routes).map_err(&bind)?;
+        let spec = self.spec(&binding, self.reach.shared(), password, routes);
+        let spec = spec.map_err(&bind)?;
         let (session, handle) = Session::new(spec, self.shared);
         plan.sessions.push(session);
         plan.devices.extend(
@@ -282,6 +292,7 @@ impl<'a> Planner<'a> {
                     connector: Arc::clone(&self.registered),
                     session: handle.clone(),
                     topic,
+                    lane: Lane::default(),
                 }),
         );
         Ok(())
@@ -323,13 +334,14 @@ impl<'a> Planner<'a> {
     fn spec(
         &self,
         binding: &Binding<'_>,
+        endpoint: Endpoint,
         password: Password,
         routes: Routes,
     ) -> Result<SessionSpec, BindError> {
         let profile = &self.connector.profile;
         Ok(SessionSpec {
             connector: self.connector.name.clone(),
-            endpoint: self.endpoint.clone(),
+            endpoint,
             client_id: binding.client_id()?.into(),
             username: binding.username()?,
             password,
@@ -352,22 +364,3 @@ const MAX_INCOMING_BYTES: usize = 4 * 1024 * 1024;
 
 /// Uplinks of one session that may be sent and unconfirmed: enough to fill a slow link, few enough to repeat quickly.
 const WINDOW: usize = 100;
-
-fn tls_of(connector: &Connector) -> Result<Option<Arc<ClientConfig>>, PlanError> {
-    if connector.url.scheme() == Scheme::Plain {
-        return Ok(None);
-    }
-    let roots = match &connector.ca {
-        Some(file) => Roots::Pem {
-            file: &file.path,
-            bytes: &file.bytes,
-        },
-        None => Roots::System,
-    };
-    tls::client_config(roots)
-        .map(Some)
-        .map_err(|error| PlanError::Tls {
-            connector: connector.name.clone(),
-            error,
-        })
-}

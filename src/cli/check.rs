@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::ConfigFile;
 use super::error::CliError;
-use crate::bridge;
+use crate::bridge::{self, PlanWarning};
 use crate::broker::Scheme;
 use crate::config::{Config, ConnectWhen, Connector, Device};
 use crate::profile::{Binding, ScopeValues, SessionScope};
@@ -24,10 +24,11 @@ pub(super) struct Args {
 impl Args {
     pub(super) fn run(self) -> Result<String, CliError> {
         let config = self.config.load()?;
-        bridge::verify(&config).map_err(|errors| {
+        let found = bridge::verify(&config).map_err(|errors| {
             CliError::Unusable(errors.iter().map(ToString::to_string).collect())
         })?;
-        Ok(summary(&config, &self.config.path.display().to_string()))
+        let file = self.config.path.display().to_string();
+        Ok(summary(&config, &file) + &warnings(&config, &found))
     }
 }
 
@@ -63,6 +64,10 @@ fn summary(config: &Config, file: &str) -> String {
             ConnectWhen::Lazy => "opened on first use",
             ConnectWhen::Eager => "opened at start",
         };
+        let through = match &connector.proxy {
+            Some(proxy) => format!(" through the proxy {proxy}"),
+            None => String::new(),
+        };
         let Connector {
             name,
             url,
@@ -71,7 +76,7 @@ fn summary(config: &Config, file: &str) -> String {
         } = connector;
         let _ = writeln!(
             text,
-            "  {name}  {url}  profile {profile_name}\n    {version}; {roots}; {sessions}, {when}"
+            "  {name}  {url}{through}  profile {profile_name}\n    {version}; {roots}; {sessions}, {when}"
         );
     }
 
@@ -89,13 +94,19 @@ fn summary(config: &Config, file: &str) -> String {
             }
         };
     }
-    if !config.warnings.is_empty() {
-        let _ = writeln!(text, "\nwarnings: {}", config.warnings.len());
-        for warning in &config.warnings {
-            let _ = writeln!(text, "  {warning}");
-        }
-    }
     text
+}
+
+/// What works, but should be seen to; nothing where there is nothing.
+fn warnings(config: &Config, found: &[PlanWarning]) -> String {
+    let written = config.warnings.iter().map(ToString::to_string);
+    let all: Vec<_> = written
+        .chain(found.iter().map(ToString::to_string))
+        .collect();
+    if all.is_empty() {
+        return String::new();
+    }
+    format!("\nwarnings: {}\n  {}\n", all.len(), all.join("\n  "))
 }
 
 fn pairs(config: &Config) -> impl Iterator<Item = (&Connector, &Device)> {
@@ -144,6 +155,9 @@ mod tests {
             url = "mqtt://broker"
             mqtt_version = "3.1.1"
             secret = "hunter2"
+            proxy = "http://proxy:3128"
+            proxy_username = "plant"
+            proxy_password = "hunter2"
             override.session = "device"
             override.connect.client_id = "{secret}"
             [connectors.each]
@@ -157,12 +171,13 @@ mod tests {
             c = { connector = "each" }
         "#;
         let config = Config::from_text(text, "causeway.toml", ".".as_ref(), []).unwrap();
-        let summary = summary(&config, "causeway.toml");
+        let summary = summary(&config, "causeway.toml") + &warnings(&config, &[]);
         for line in [
             "causeway.toml is valid.",
             "  http        0.0.0.0:80  anybody who reaches it",
             "  cloud  mqtts://mqtt.akenza.io:8883  profile akenza-secret",
             "    MQTT 5, or 3.1.1 where that is refused; TLS with the system's roots; one connection, client id causeway-cloud-abc, opened at start",
+            "  own  mqtt://broker:1883 through the proxy proxy:3128  profile plain",
             "    MQTT 3.1.1; not encrypted; a connection for each device, opened on first use",
             "  a  cloud",
             "  b  own  client id not shown, it contains the secret",

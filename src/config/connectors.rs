@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use super::files::{Files, read_file};
 use super::fit::{self, ClientIds};
 use super::model::{ConnectWhen, Connector};
+use super::reach;
 use super::section::Section;
-use crate::broker::{BrokerUrl, Scheme};
+use crate::broker::BrokerUrl;
 use crate::device::ConnectorName;
 use crate::profile::{
     BUILTIN, PasswordSource, Profile, ProfileError, SessionScope, builtin, merge,
@@ -55,7 +56,7 @@ fn one(
     let url = section
         .required_text(
             "url",
-            "mqtts://HOST[:8883], or mqtt://HOST[:1883] without encryption",
+            "mqtts://HOST[:8883], or wss://HOST[:443]/PATH over WebSocket, or mqtt://HOST[:1883] without encryption",
         )
         .and_then(|text| {
             BrokerUrl::parse(text)
@@ -63,21 +64,23 @@ fn one(
                 .ok()
         });
     let ca = files.public(section, "ca_file");
+    let server_name = reach::server_name(section);
+    let proxy = reach::proxy(section, files);
+    let passphrase = files.secret(section, "passphrase", "passphrase_file");
+    let identity = reach::identity(section, files, passphrase.as_ref());
     let mqtt_version = section.parsed("mqtt_version", str::parse);
     let when = [("lazy", ConnectWhen::Lazy), ("eager", ConnectWhen::Eager)];
     let connect = section.choice("connect", &when, ConnectWhen::Lazy);
     let secret = files.secret(section, "secret", "secret_file");
+    let drain_rate = section
+        .has("drain_rate")
+        .then(|| section.count("drain_rate", 1, 1..=1_000_000));
     let variables = section.texts("variables");
 
-    if section.has("ca_file")
-        && url
-            .as_ref()
-            .is_some_and(|url| url.scheme() == Scheme::Plain)
-    {
-        section.error(
-            "ca_file",
-            "has no effect on mqtt://, which is not encrypted: use mqtts://, or remove the key",
-        );
+    for key in ["passphrase", "passphrase_file"] {
+        if section.has(key) && !section.has("identity_file") {
+            section.error(key, "has no effect without identity_file");
+        }
     }
     let (profile_name, profile) = profile?;
     fit::check_values(section, &profile, &variables, secret.as_ref());
@@ -97,17 +100,23 @@ fn one(
             ),
         );
     }
-    Some(Connector {
+    let connector = Connector {
         name: name.clone(),
         profile,
         profile_name,
         url: url?,
         ca,
+        server_name,
+        proxy,
+        identity,
         mqtt_version,
         connect,
         secret,
+        drain_rate,
         variables,
-    })
+    };
+    reach::check_connector(section, &connector);
+    Some(connector)
 }
 
 fn profile(
@@ -115,7 +124,8 @@ fn profile(
     files: &Files<'_>,
     bases: &mut Bases,
 ) -> Option<(String, Profile)> {
-    let over = section.has("override").then(|| section.section("override"));
+    let overrides = section.has("override");
+    let over = overrides.then_some(section.section("override"));
     let name = section.required_text(
         "profile",
         &format!("name a built-in one ({}) or a file", builtin_names()),

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::files::Files;
 use super::fit::{self, ClientIds};
 use super::model::{Connector, Device};
+use super::reach;
 use super::section::Section;
 use crate::device::{ConnectorName, DeviceId};
 use crate::profile::{KidTemplate, PasswordSource, SessionScope};
@@ -25,6 +26,7 @@ pub(super) fn read(
         let connector = connector(&mut section, connectors);
         let private_key = files.private(&mut section, "private_key_file");
         let passphrase = files.secret(&mut section, "passphrase", "passphrase_file");
+        let identity = reach::identity(&mut section, files, passphrase.as_ref());
         let certificate = files.public(&mut section, "certificate_file");
         let secret = files.secret(&mut section, "secret", "secret_file");
         let variables = section.texts("variables");
@@ -35,10 +37,12 @@ pub(super) fn read(
                 private_key,
                 certificate,
                 passphrase,
+                identity,
                 secret,
                 variables,
             };
             check_credentials(&mut section, connector, &device);
+            reach::check_device(&section, connector, &device);
             check_variables(&mut section, connector, &device);
             if section.report().errors() == before {
                 fit::check_device(&section, connector, &device, client_ids);
@@ -100,8 +104,12 @@ fn check_credentials(section: &mut Section<'_>, connector: &Connector, device: &
         _ => {}
     }
     for key in ["passphrase", "passphrase_file"] {
-        if section.has(key) && !section.has("private_key_file") {
-            section.error(key, "has no effect without private_key_file");
+        let encrypted = ["private_key_file", "identity_file"];
+        if section.has(key) && !encrypted.iter().any(|file| section.has(file)) {
+            section.error(
+                key,
+                "has no effect without private_key_file or identity_file",
+            );
         }
     }
     let hashes_certificate = profile

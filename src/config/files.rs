@@ -212,7 +212,8 @@ impl<'a> Files<'a> {
 pub(super) fn exposed_configuration(path: &Path, name: &str, text: &str) -> Option<Warning> {
     let written_down = |line: &str| {
         let key = line.split('=').next().unwrap_or_default().trim_end();
-        line.contains('=') && (key.ends_with("secret") || key.ends_with("passphrase"))
+        let secret = ["secret", "passphrase", "proxy_password"];
+        line.contains('=') && secret.iter().any(|name| key.ends_with(name))
     };
     if !text.lines().any(written_down) || !readable_by_others(path) {
         return None;

@@ -158,11 +158,15 @@ pub(super) fn warn_of_plain_text(
         } else {
             continue;
         };
-        if connector.url.scheme() == Scheme::Plain && !connector.url.is_loopback() {
+        let local = match &connector.proxy {
+            Some(proxy) => proxy.host.is_loopback(),
+            None => connector.url.is_loopback(),
+        };
+        if connector.url.scheme() == Scheme::Plain && !local {
             root.report().warning(
                 &root.deepest_place(&["connectors", connector.name.as_str(), "url"]),
                 format_args!(
-                    "{what} cross the network unencrypted; use mqtts:// where the broker has it"
+                    "{what} cross the network unencrypted; use mqtts:// or wss:// where the broker has it"
                 ),
             );
         }

@@ -1,4 +1,4 @@
-//! The sections about this program itself: `[http]`, `[management]`, `[log]`, `[limits]`, `[downlinks]`.
+//! The sections about this program itself: `[http]`, `[management]`, `[log]`, `[limits]`.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -7,7 +7,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::environment::RUST_LOG;
 use super::error::Origin;
-use super::model::{Downlinks, Http, Limits, Log, LogFormat, Management};
+use super::model::{Http, Limits, Log, LogFormat, Management};
 use super::section::Section;
 
 const KIB: usize = 1024;
@@ -84,15 +84,6 @@ pub(super) fn limits(mut section: Section<'_>, http: &Http) -> Limits {
     }
     section.finish();
     limits
-}
-
-pub(super) fn downlinks(mut section: Section<'_>) -> Downlinks {
-    let downlinks = Downlinks {
-        history: section.count("history", 1000, 0..=1_000_000) as usize,
-        history_bytes: section.bytes("history_bytes", MIB, 0..=usize::MAX),
-    };
-    section.finish();
-    downlinks
 }
 
 fn listen(section: &mut Section<'_>, default_port: u16) -> SocketAddr {

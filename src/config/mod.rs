@@ -27,6 +27,7 @@
 //! - `section`: reading one section of it, collecting what is wrong
 //! - `files`: secrets, keys and certificates
 //! - `listeners`, `connectors`, `devices`: the sections
+//! - `reach`: proxy, server name and client certificate of a connection
 //! - `fit`: whether a profile, its connector and its device fit together
 
 mod connectors;
@@ -37,7 +38,9 @@ mod files;
 mod fit;
 mod listeners;
 mod model;
+mod reach;
 mod section;
+mod store;
 mod tree;
 mod units;
 
@@ -50,8 +53,8 @@ pub use environment::environment;
 pub use error::{ConfigError, Problem, Warning};
 pub use files::{FileError, read_file, read_secret};
 pub use model::{
-    Config, ConnectWhen, Connector, Device, Downlinks, FileBytes, Http, Limits, Log, LogFormat,
-    Management,
+    Config, ConnectWhen, Connector, Device, Downlinks, FileBytes, Http, IdentityFiles, Limits, Log,
+    LogFormat, Management, Store,
 };
 pub use units::{ByteSizeError, parse_bytes};
 
@@ -114,7 +117,8 @@ fn read(mut root: Section<'_>, files: &Files<'_>) -> Config {
     let management = listeners::management(root.section("management"), &http);
     let log = listeners::log(root.section("log"));
     let limits = listeners::limits(root.section("limits"), &http);
-    let downlinks = listeners::downlinks(root.section("downlinks"));
+    let downlinks = store::downlinks(root.section("downlinks"));
+    let store = store::store(root.section("store"), files, &downlinks);
     let mut client_ids = fit::ClientIds::default();
     let connectors = connectors::read(root.section("connectors"), files, &mut client_ids);
     let devices = devices::read(root.section("devices"), &connectors, files, &mut client_ids);
@@ -126,6 +130,7 @@ fn read(mut root: Section<'_>, files: &Files<'_>) -> Config {
         log,
         limits,
         downlinks,
+        store,
         connectors: connectors
             .into_iter()
             .filter_map(|(name, connector)| Some((name, connector?)))

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use zeroize::Zeroizing;
 
 use super::Warning;
-use crate::broker::{BrokerUrl, MqttVersion};
+use crate::broker::{BrokerUrl, Host, MqttVersion, Proxy};
 use crate::device::{ConnectorName, DeviceId};
 use crate::profile::Profile;
 use crate::secret::Secret;
@@ -27,6 +28,8 @@ pub struct Config {
     pub limits: Limits,
     /// `[downlinks]`: what is kept for replay.
     pub downlinks: Downlinks,
+    /// `[store]`: what survives a restart.
+    pub store: Store,
     /// `[connectors.NAME]`.
     pub connectors: BTreeMap<ConnectorName, Connector>,
     /// `[devices."ID"]`; each one's connector is in `connectors`.
@@ -94,10 +97,28 @@ pub struct Limits {
 /// What is kept for replay to listeners.
 #[derive(Debug, Clone)]
 pub struct Downlinks {
-    /// Downlinks per device, 0 to 1,000,000. Default 1000.
+    /// Downlinks per device, 0 to 1,000,000; the latest one is always kept. Default 1000.
     pub history: usize,
-    /// Their payloads per device, in bytes. Default 1 MiB.
+    /// Their bytes per device. Default 1 MiB.
     pub history_bytes: usize,
+    /// How long a downlink is kept, 1 min to 1 year. Default 7 days.
+    pub history_age: Duration,
+    /// Downlinks of all devices. Default 1,000,000.
+    pub total: u64,
+    /// Their bytes. Default 256 MiB.
+    pub total_bytes: u64,
+}
+
+/// What survives a restart.
+#[derive(Debug, Clone)]
+pub struct Store {
+    /// The store's file; nothing is stored, and nothing answered with 202, without one. Default: `causeway.redb` beside
+    /// the configuration.
+    pub path: Option<PathBuf>,
+    /// How much is kept.
+    pub limits: crate::store::Limits,
+    /// Receipts of uplinks that were confirmed without being stored; in memory. Default 10,000.
+    pub recent_receipts: usize,
 }
 
 /// One broker with one profile.
@@ -113,12 +134,25 @@ pub struct Connector {
     pub url: BrokerUrl,
     /// `ca_file`: the roots that are trusted instead of the system's, PEM as it was read. Only with TLS.
     pub ca: Option<FileBytes>,
+    /// `server_name`: the name that the broker's certificate must carry, and that the broker is told (SNI, and the
+    /// `Host` of a WebSocket), where that is not the host that is dialled: behind a forwarded port, or by address. Only
+    /// with TLS. Default: the host in `url`.
+    pub server_name: Option<Host>,
+    /// `proxy`: `http://HOST:PORT` of an HTTP proxy that is asked for a tunnel (CONNECT) instead of dialling the broker,
+    /// with `proxy_username` and `proxy_password` or `proxy_password_file`, which are sent as Basic. Default: none; the
+    /// environment's `HTTPS_PROXY` is not looked at.
+    pub proxy: Option<Arc<Proxy>>,
+    /// The client certificate of the connection, and of devices that have none of their own. Only with TLS.
+    pub identity: Option<IdentityFiles>,
     /// The version that was written down. Default: 5, and 3.1.1 where the broker refuses 5.
     pub mqtt_version: Option<MqttVersion>,
     /// When its sessions are opened. Default `lazy`.
     pub connect: ConnectWhen,
     /// `secret` or `secret_file`: for the connection, and for devices that have none of their own.
     pub secret: Option<Secret>,
+    /// Stored uplinks that are sent in a second, all its devices together, 1 to 1,000,000. Default: as fast as the
+    /// broker takes them.
+    pub drain_rate: Option<u32>,
     /// Values of the profile's variables. Default: none.
     pub variables: BTreeMap<String, String>,
 }
@@ -143,12 +177,26 @@ pub struct Device {
     pub private_key: Option<FileBytes>,
     /// `certificate_file`: PEM as it was read. There with a profile whose `kid` is the certificate's hash, and only there.
     pub certificate: Option<FileBytes>,
-    /// `passphrase` or `passphrase_file`: decrypts the private key.
+    /// `passphrase` or `passphrase_file`: decrypts the private key and that of the identity, whichever is encrypted.
     pub passphrase: Option<Secret>,
+    /// The client certificate of the device's own connection, which goes before the connector's. Only with TLS.
+    pub identity: Option<IdentityFiles>,
     /// `secret` or `secret_file`: goes before the connector's.
     pub secret: Option<Secret>,
     /// Values of the profile's variables, which go before the connector's. Default: none.
     pub variables: BTreeMap<String, String>,
+}
+
+/// What a client names itself by in the TLS handshake. It is not what tokens are signed with: that is `private_key_file`.
+#[derive(Debug, Clone)]
+pub struct IdentityFiles {
+    /// `identity_file`: the certificate, its issuers if there are any, and the private key, as platforms hand them out:
+    /// PEM in any order, or a PKCS#12 store (`.p12`, `.pfx`).
+    pub file: FileBytes,
+    /// `identity_key_file`: the private key, where it is in a file of its own.
+    pub key: Option<FileBytes>,
+    /// `passphrase` or `passphrase_file`: decrypts the private key.
+    pub passphrase: Option<Secret>,
 }
 
 /// A file's content, read once when the configuration is. Cleared from memory when dropped; `Debug` shows its path alone.

@@ -284,6 +284,7 @@ impl<'a> Section<'a> {
     /// Refuses the keys that were not asked for.
     pub(super) fn finish(mut self) {
         self.known.sort_unstable();
+        self.known.dedup();
         for key in self.table.keys() {
             if !self.known.contains(&key.as_str()) {
                 let known = self.known.join(", ");

@@ -7,6 +7,7 @@ use super::problem::{Kind, Problem};
 use crate::device::DeviceId;
 use crate::mqtt::reason::Reason;
 use crate::session::Trouble;
+use crate::store::StoreError;
 use crate::uplink::{CheckError, UplinkError};
 
 const ACCEPT_POST: HeaderName = HeaderName::from_static("accept-post");
@@ -49,6 +50,24 @@ impl From<UplinkError> for Problem {
             UplinkError::Full => Self::new(Kind::Full, detail)
                 .retry_after(1)
                 .hint("post more slowly"),
+            UplinkError::Store(StoreError::Full { .. }) => Self::new(Kind::Full, detail)
+                .retry_after(5)
+                .hint("the broker has been away for too long; GET …/session shows why"),
+            UplinkError::Store(StoreError::Unavailable { .. }) => {
+                Self::new(Kind::StoreUnavailable, detail)
+                    .retry_after(5)
+                    .hint("look at the disk: is it full, or mounted read-only?")
+            }
+            UplinkError::NoStore => {
+                Self::new(Kind::NotCarried, detail).hint("remove `enabled = false` from [store]")
+            }
+            UplinkError::KeyInFlight => Self::new(Kind::KeyInFlight, detail).retry_after(1),
+            UplinkError::KeyOtherBody => {
+                Self::new(Kind::KeyOtherBody, detail).hint("use a new key for a new uplink")
+            }
+            UplinkError::Expired => {
+                Self::new(Kind::Expired, detail).hint("give it a longer `expiry`")
+            }
             UplinkError::Refused { reason, .. } => Self::new(Kind::Refused, detail)
                 .reason(reason)
                 .retryable(may_pass(reason))

@@ -37,7 +37,7 @@ pub(super) async fn answer(
     }
     if let Some(Delivery::Unavailable) = next {
         let what = "the stored downlinks cannot be read at the moment";
-        return Problem::new(Kind::Full, what)
+        return Problem::new(Kind::StoreUnavailable, what)
             .retry_after(1)
             .into_response();
     }

@@ -1,5 +1,4 @@
-//! The `Prefer` header (RFC 7240): `wait=N` is honoured. `respond-async` is not, as nothing is stored yet, and what is
-//! not known is ignored, both as §2 allows.
+//! The `Prefer` header (RFC 7240): `wait=N` and `respond-async` are honoured; what is not known is ignored, as §2 allows.
 
 use std::time::Duration;
 
@@ -19,6 +18,17 @@ pub(super) fn wait(headers: &HeaderMap, most: Duration) -> Option<Duration> {
     // No broker answers within no time: such a wait would refuse every uplink.
     let seconds = value.parse::<u32>().ok().filter(|seconds| *seconds > 0)?;
     Some(Duration::from_secs(seconds.into()).min(most))
+}
+
+/// Whether the client wants to be answered as soon as the uplink is on disk.
+pub(super) fn respond_async(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(PREFER)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|header| split(header, ','))
+        .filter_map(|preference| split(preference, ';').next())
+        .any(|name| name.trim().eq_ignore_ascii_case("respond-async"))
 }
 
 /// What `Preference-Applied` says of a wait.

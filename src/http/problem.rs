@@ -31,6 +31,10 @@ pub(super) enum Kind {
     NotSent,
     Closing,
     Unconfirmed,
+    StoreUnavailable,
+    Expired,
+    KeyInFlight,
+    KeyOtherBody,
 }
 
 impl Kind {
@@ -75,6 +79,22 @@ impl Kind {
             ),
             Self::Closing => (S::SERVICE_UNAVAILABLE, "closing", "Shutting down"),
             Self::Unconfirmed => (S::GATEWAY_TIMEOUT, "unconfirmed", "Not confirmed in time"),
+            Self::StoreUnavailable => (
+                S::SERVICE_UNAVAILABLE,
+                "store-unavailable",
+                "The store cannot write",
+            ),
+            Self::Expired => (
+                S::SERVICE_UNAVAILABLE,
+                "expired",
+                "Expired before it was sent",
+            ),
+            Self::KeyInFlight => (S::CONFLICT, "key-in-flight", "Same key in flight"),
+            Self::KeyOtherBody => (
+                S::UNPROCESSABLE_ENTITY,
+                "key-other-body",
+                "Same key, other uplink",
+            ),
         }
     }
 }

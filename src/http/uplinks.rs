@@ -5,8 +5,8 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::header::CONTENT_TYPE;
-use axum::http::{HeaderMap, HeaderValue, Uri};
+use axum::http::header::{CONTENT_TYPE, LOCATION};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use serde::Serialize;
@@ -23,7 +23,8 @@ use super::traceparent::traceparent;
 use super::{body, path, prefer, query};
 use crate::message::{ContentType, Qos, Uplink, UplinkId};
 use crate::mqtt::reason::Reason;
-use crate::uplink::{Receipt, ReceiptStatus, Uplinks};
+use crate::store::records::ReceiptStatus;
+use crate::uplink::{Accepted, IdempotencyKey, Receipt, Uplinks, Wishes};
 
 pub(super) fn router(uplinks: Uplinks, limits: HttpLimits) -> Router {
     Router::new()
@@ -82,12 +83,18 @@ struct Post {
 async fn post_uplink(State(post): State<Post>, request: Request) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
     let wanted = prefer::wait(&parts.headers, post.limits.max_wait);
+    let respond_async = prefer::respond_async(&parts.headers);
+    let key = idempotency_key(&parts.headers)?;
     let uplink = read(&parts.uri, &parts.headers, body, post.limits.max_body).await?;
     // The head lies in the connection's read buffer, which is free for the next request without it.
     drop(parts);
-    let wait = wanted.unwrap_or(post.limits.wait);
-    let mut response = match post.uplinks.deliver(uplink, wait).await {
-        Ok(receipt) => answer(&receipt),
+    let wishes = Wishes {
+        wait: wanted.unwrap_or(post.limits.wait),
+        respond_async,
+        key,
+    };
+    let mut response = match post.uplinks.deliver(uplink, wishes).await {
+        Ok(accepted) => answer(&accepted),
         Err(error) => Problem::from(error).into_response(),
     };
     if let Some(wait) = wanted {
@@ -138,6 +145,18 @@ async fn post_uplink(State(post): State<Post>, request: Request) -> Result<Respo
 )]
 async fn post_uplink_to_subtopic(post: State<Post>, request: Request) -> Result<Response, Problem> {
     post_uplink(post, request).await
+}
+
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<IdempotencyKey>, Problem> {
+    let Some(value) = headers.get(IDEMPOTENCY_KEY) else {
+        return Ok(None);
+    };
+    IdempotencyKey::parse(value.to_str().unwrap_or_default())
+        .map(Some)
+        .map_err(|error| Problem::new(Kind::Malformed, error.to_string()))
 }
 
 async fn read(
@@ -225,7 +244,8 @@ pub(super) struct ReceiptBody<'a> {
     /// The device that it comes from.
     #[schema(example = "pump-1")]
     device: &'a str,
-    /// `delivered`: the broker confirmed it. `sent`: QoS 0, handed to the connection, never to be confirmed.
+    /// `queued`: on disk, waiting for the broker. `delivered`: the broker confirmed it. `sent`: QoS 0, handed to the
+    /// connection, never to be confirmed. `refused`: by the broker, for good. `expired`: its time was over first.
     #[schema(example = "delivered")]
     status: &'static str,
     /// The quality of service that it was published with.
@@ -240,31 +260,55 @@ pub(super) struct ReceiptBody<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = 0)]
     reason_code: Option<u8>,
+    /// Why it ended as it did, in words, where that is not a success.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<&'a str>,
+    /// How often it was sent: more than once after a lost connection.
+    #[schema(example = 1)]
+    attempts: u32,
     /// When it was accepted.
     #[schema(value_type = String, format = DateTime, example = "2026-01-31T12:00:00.000Z")]
     accepted_at: Timestamp,
-    /// When it was settled.
-    #[schema(value_type = String, format = DateTime, example = "2026-01-31T12:00:00.012Z")]
-    completed_at: Timestamp,
+    /// When it was settled; absent while it is queued.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime, example = "2026-01-31T12:00:00.012Z")]
+    completed_at: Option<Timestamp>,
 }
 
 /// A receipt with a device id of usual length fits.
 const RECEIPT_BYTES: usize = 320;
 
-fn answer(receipt: &Receipt) -> Response {
-    let reason = match receipt.status {
-        ReceiptStatus::Delivered { reason } => Some(reason),
-        ReceiptStatus::Sent => None,
-    };
+/// 200 for what is settled, 202 with its place for what is on disk.
+fn answer(accepted: &Accepted) -> Response {
+    let receipt = &accepted.receipt;
+    let queued = receipt.status == ReceiptStatus::Queued;
+    let mut response = receipt_response(receipt);
+    let headers = response.headers_mut();
+    if queued {
+        if let Ok(location) = HeaderValue::try_from(format!("/v1/uplinks/{}", receipt.id)) {
+            headers.insert(LOCATION, location);
+        }
+        *response.status_mut() = StatusCode::ACCEPTED;
+    }
+    let headers = response.headers_mut();
+    if accepted.replayed {
+        headers.insert(IDEMPOTENCY_REPLAYED, HeaderValue::from_static("true"));
+    }
+    response
+}
+
+pub(super) fn receipt_response(receipt: &Receipt) -> Response {
     let body = ReceiptBody {
         id: receipt.id,
         device: receipt.device.as_str(),
         status: receipt.status.name(),
         qos: receipt.qos.level(),
-        reason: reason.map(Reason::name),
-        reason_code: reason.map(|reason| reason.0),
+        reason: receipt.reason.map(Reason::name),
+        reason_code: receipt.reason.map(|reason| reason.0),
+        detail: receipt.detail.as_deref(),
+        attempts: receipt.attempts,
         accepted_at: Timestamp(receipt.accepted_at),
-        completed_at: Timestamp(receipt.completed_at),
+        completed_at: receipt.completed_at.map(Timestamp),
     };
     let mut json = Vec::with_capacity(RECEIPT_BYTES);
     // Writing these to memory cannot fail.

@@ -5,6 +5,7 @@ pub const BUILTIN: &[(&str, &str)] = &[
     ("akenza-device", include_str!("builtin/akenza-device.toml")),
     ("akenza-secret", include_str!("builtin/akenza-secret.toml")),
     ("plain", include_str!("builtin/plain.toml")),
+    ("sap-iot", include_str!("builtin/sap-iot.toml")),
 ];
 
 /// The text of the built-in profile of this name.

@@ -2,11 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use super::rules::{KidTemplate, Profile, ProfileError};
+use serde_json::{Map, Value};
+
+use super::check::ProfileError;
+use super::rules::{Downlink, KidTemplate, Profile};
 use super::template::{Scope, Template, TemplateError};
+use super::uplink_topic::UplinkTopic;
 use crate::device::{ConnectorName, DeviceId};
 use crate::secret::Secret;
-use crate::topic::{SubTopic, TopicError, TopicFilter, TopicName};
+use crate::topic::{TopicError, TopicFilter};
 
 /// The values that a connector and a device give to a profile's variables.
 #[derive(Debug, Clone, Copy)]
@@ -32,28 +36,6 @@ pub struct DownlinkRoute {
     pub filter: TopicFilter,
     /// What is cut off the front of a topic; the whole filter where it has no wildcard.
     pub prefix: TopicFilter,
-}
-
-/// The topics that one device publishes on. The one without a sub-topic is rendered once, not per message.
-#[derive(Debug, Clone)]
-pub struct UplinkTopic {
-    bare: TopicName,
-    with_subtopic: Option<Template>,
-}
-
-impl UplinkTopic {
-    /// The topic for a sub-topic. `None` when the profile has no place for one, or the topic grows too long.
-    pub fn of(&self, subtopic: Option<&SubTopic>) -> Option<TopicName> {
-        let Some(subtopic) = subtopic else {
-            return Some(self.bare.clone());
-        };
-        let rendered = self
-            .with_subtopic
-            .as_ref()?
-            .render(&Only("subtopic", subtopic.as_str()))
-            .ok()?;
-        TopicName::parse(&rendered).ok()
-    }
 }
 
 /// Renders a profile's templates for one set of values.
@@ -139,13 +121,9 @@ impl<'a> Binding<'a> {
         let Some(token) = &self.profile.token else {
             return Ok(None);
         };
-        let claims = token
-            .claims
-            .iter()
-            .map(|(name, value)| Ok((name.clone(), value.render(self)?)));
         Ok(Some(TokenText {
             audience: token.audience.render(self)?,
-            claims: claims.collect::<Result<_, TemplateError>>()?,
+            claims: token.claims.render(self)?,
             literal_kid: match &token.kid {
                 KidTemplate::Literal(literal) => Some(literal.render(self)?),
                 _ => None,
@@ -155,35 +133,49 @@ impl<'a> Binding<'a> {
 
     /// The topics that the device publishes on.
     pub fn uplink_topic(&self) -> Result<UplinkTopic, BindError> {
-        let bound = self.profile.uplink.topic.bind(self);
-        let bare =
-            TopicName::parse(&bound.render(&Nothing)?).map_err(|error| BindError::Topic {
-                key: "uplink.topic",
-                error,
-            })?;
-        Ok(UplinkTopic {
-            bare,
-            with_subtopic: bound.uses("subtopic").then_some(bound),
-        })
+        let uplink = &self.profile.uplink;
+        UplinkTopic::bind(&uplink.topic, &uplink.subtopics, self)
     }
 
     /// The device's subscriptions.
     pub fn downlinks(&self) -> Result<Vec<DownlinkRoute>, BindError> {
-        let topic = |key, text: String| {
-            TopicFilter::parse(&text).map_err(|error| BindError::Topic { key, error })
+        let rules = self.profile.downlinks.iter();
+        rules.map(|rule| self.downlink(rule)).collect()
+    }
+
+    /// The topic of the platform's answers to the device's uplinks, where there are any: a filter without wildcards.
+    pub fn ack_filter(&self) -> Result<Option<TopicFilter>, BindError> {
+        let Some(ack) = &self.profile.ack else {
+            return Ok(None);
         };
-        self.profile
-            .downlinks
-            .iter()
-            .map(|rule| {
-                let filter = topic("downlink.filter", rule.filter.render(self)?)?;
-                let prefix = match &rule.prefix {
-                    Some(prefix) => topic("downlink.prefix", prefix.render(self)?)?,
-                    None => filter.clone(),
-                };
-                Ok(DownlinkRoute { filter, prefix })
-            })
-            .collect()
+        let filter = self.filter("ack.filter", &ack.filter)?;
+        if filter.expose().contains(['+', '#']) {
+            let error = TopicError::Wildcard;
+            return Err(BindError::Topic {
+                key: "ack.filter",
+                error,
+            });
+        }
+        Ok(Some(filter))
+    }
+
+    fn downlink(&self, rule: &Downlink) -> Result<DownlinkRoute, BindError> {
+        let filter = self.filter("downlink.filter", &rule.filter)?;
+        let prefix = match &rule.prefix {
+            Some(prefix) => self.filter("downlink.prefix", prefix)?,
+            None => filter.clone(),
+        };
+        // Otherwise a topic would arrive of which nobody can tell whose it is.
+        let cut = prefix.expose();
+        let begins = filter.expose().starts_with(cut) && cut.ends_with('/');
+        if cut.contains(['+', '#']) || !(begins || filter == prefix) {
+            return Err(BindError::Prefix);
+        }
+        Ok(DownlinkRoute { filter, prefix })
+    }
+
+    fn filter(&self, key: &'static str, template: &Template) -> Result<TopicFilter, BindError> {
+        TopicFilter::parse(&template.render(self)?).map_err(|error| BindError::Topic { key, error })
     }
 }
 
@@ -193,7 +185,7 @@ pub struct TokenText {
     /// The `aud` claim.
     pub audience: String,
     /// Further claims.
-    pub claims: BTreeMap<String, String>,
+    pub claims: Map<String, Value>,
     /// The `kid`, where the profile writes it down.
     pub literal_kid: Option<String>,
 }
@@ -234,6 +226,11 @@ pub enum BindError {
         /// What is wrong; the topic itself is not shown, as it may contain a secret.
         error: TopicError,
     },
+    /// A downlink's prefix with which no topic of its filter could be told to be the device's.
+    #[error(
+        "downlink.prefix: with these values it is not the beginning of downlink.filter that ends with a '/' before its wildcard"
+    )]
+    Prefix,
 }
 
 impl Scope for ScopeValues<'_> {
@@ -256,24 +253,11 @@ impl Scope for Binding<'_> {
     }
 }
 
-struct Nothing;
-impl Scope for Nothing {
-    fn value(&self, _: &str) -> Option<&str> {
-        None
-    }
-}
-
-struct Only<'a>(&'a str, &'a str);
-impl Scope for Only<'_> {
-    fn value(&self, variable: &str) -> Option<&str> {
-        (variable == self.0).then_some(self.1)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::profile::builtin;
+    use crate::topic::SubTopic;
 
     fn variables(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
         pairs

@@ -5,7 +5,12 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::template::{Template, TemplateError};
+use super::ack::AckRules;
+use super::check::ProfileError;
+use super::claims::Claims;
+use super::envelope::Envelope;
+use super::template::Template;
+use crate::broker::MqttVersion;
 use crate::message::{ContentType, Qos};
 
 /// A platform: what its broker expects of a client. An unknown key is an error.
@@ -19,6 +24,10 @@ pub struct Profile {
     pub documentation: Option<String>,
     /// Whether each device has a connection of its own.
     pub session: SessionScope,
+    /// Whether a device's connection may also carry devices behind it, which have no credentials of their own: a
+    /// router device, which they name. Only where each device has a connection. Default no.
+    #[serde(default)]
+    pub router: bool,
     /// How a connection is opened.
     pub connect: Connect,
     /// The token that serves as password; with `password = "jwt"`.
@@ -29,6 +38,9 @@ pub struct Profile {
     /// What is subscribed to. A platform without downlinks has none.
     #[serde(default, rename = "downlink")]
     pub downlinks: Vec<Downlink>,
+    /// How the platform itself answers uplinks. Default: it does not.
+    #[serde(default)]
+    pub ack: Option<AckRules>,
     /// Variables that a connector or a device gives values to, beside the built-in ones.
     #[serde(default)]
     pub variables: BTreeMap<String, Variable>,
@@ -55,6 +67,9 @@ pub struct Connect {
     pub username: Option<Template>,
     /// Where the MQTT password comes from.
     pub password: PasswordSource,
+    /// The protocol version, where the connector names none. Default: 5, and 3.1.1 where the broker refuses 5.
+    #[serde(default, deserialize_with = "mqtt_version")]
+    pub mqtt_version: Option<MqttVersion>,
     /// Keep-alive interval, whole seconds, 5 s to 18 h. Default 60 s.
     #[serde(default = "default_keep_alive", deserialize_with = "duration")]
     pub keep_alive: Duration,
@@ -62,13 +77,34 @@ pub struct Connect {
     /// (MQTT 5 §3.1.2.11.2; with 3.1.1 any value but zero asks for a persistent session). Default 0: a clean start.
     #[serde(default, deserialize_with = "duration")]
     pub session_expiry: Duration,
+    /// Whether the client names itself in the TLS handshake. Default `optional`.
+    #[serde(default)]
+    pub tls_identity: TlsIdentity,
+    /// Protocols that are offered in the TLS handshake, the preferred one first (ALPN, RFC 7301), for platforms that
+    /// have MQTT on port 443 among others: `["x-amzn-mqtt-ca"]`. Needs TLS. Default: none, and nothing is offered.
+    #[serde(default)]
+    pub alpn: Vec<String>,
+}
+
+/// Whether the client presents a certificate in the TLS handshake, of the device or, where one connection carries all
+/// devices, of the connector.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TlsIdentity {
+    /// There is no use for one.
+    None,
+    /// One may be configured.
+    #[default]
+    Optional,
+    /// One must be configured.
+    Required,
 }
 
 /// Where the MQTT password comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PasswordSource {
-    /// None is sent.
+    /// None is sent, which brokers take for an empty one.
     None,
     /// The device's secret, or else the connector's; one of them must be configured.
     Secret,
@@ -90,9 +126,9 @@ pub struct Token {
     /// The header's `kid`. Default `spki-sha256`.
     #[serde(default)]
     pub kid: KidTemplate,
-    /// Further claims, text only.
+    /// Further claims: text with variables, numbers, booleans, lists and tables. Default: none.
     #[serde(default)]
-    pub claims: BTreeMap<String, Template>,
+    pub claims: Claims,
 }
 
 /// How a token names the key that it is signed with.
@@ -116,6 +152,10 @@ pub enum KidTemplate {
 pub struct Uplink {
     /// The topic; a sub-topic is refused where the template has no `{subtopic}`.
     pub topic: Template,
+    /// Topics of their own for sub-topics that are, or begin with, these levels; `{subtopic}` is what follows them.
+    /// The longest goes first. Default: none.
+    #[serde(default)]
+    pub subtopics: BTreeMap<String, Template>,
     /// What a body without a content type is taken for. Default: nothing is assumed and nothing is sent.
     #[serde(default, deserialize_with = "optional_content_type")]
     pub default_content_type: Option<ContentType>,
@@ -134,6 +174,9 @@ pub struct Uplink {
     /// Whether an uplink may be retained. Default yes.
     #[serde(default = "yes")]
     pub retain: bool,
+    /// The JSON object that the platform expects. Default: the body is published as it is.
+    #[serde(default)]
+    pub envelope: Option<Envelope>,
 }
 
 /// One subscription.
@@ -142,8 +185,8 @@ pub struct Uplink {
 pub struct Downlink {
     /// The filter.
     pub filter: Template,
-    /// What is cut off the front of a topic before a listener sees it: the filter up to its wildcard.
-    /// Default: nothing stays.
+    /// What is cut off the front of a topic before a listener sees it: a beginning of the filter that ends with `/`
+    /// before its first wildcard. Default: the whole topic, of a filter without wildcards.
     #[serde(default)]
     pub prefix: Option<Template>,
 }
@@ -187,33 +230,6 @@ impl ContentTypeRule {
     }
 }
 
-/// Why a profile was refused.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ProfileError {
-    /// Not the form of a profile.
-    #[error("{0}")]
-    Form(String),
-    /// A template that cannot be rendered.
-    #[error("{key}: {error}")]
-    Template {
-        /// The key of the template.
-        key: &'static str,
-        /// What is wrong with it.
-        error: TemplateError,
-    },
-    /// A value outside its limits, or one that contradicts another.
-    #[error("{key}: {problem}")]
-    Value {
-        /// The key.
-        key: &'static str,
-        /// What is wrong with it.
-        problem: &'static str,
-    },
-}
-
-/// Variables that are always there: the connector's name, its broker's host, and its or the device's secret.
-const ALWAYS: [&str; 3] = ["connector", "host", "secret"];
-
 impl Profile {
     /// Reads a profile from its text.
     pub fn parse(text: &str) -> Result<Self, ProfileError> {
@@ -231,103 +247,32 @@ impl Profile {
         Ok(profile)
     }
 
-    fn check(&self) -> Result<(), ProfileError> {
-        let value = |key, problem| Err(ProfileError::Value { key, problem });
-        self.check_templates()?;
-        if self.uplink.topic.text_contains(&['+', '#']) {
-            return value("uplink.topic", "a topic to publish on has no wildcards");
-        }
-        if !(5..=65_535).contains(&self.connect.keep_alive.as_secs()) {
-            return value("connect.keep_alive", "from 5 s to 65535 s");
-        }
-        match (&self.token, self.connect.password) {
-            (None, PasswordSource::Jwt) => {
-                return value("connect.password", "\"jwt\" needs a [token] section");
-            }
-            (Some(_), PasswordSource::Jwt) | (None, _) => {}
-            (Some(_), _) => {
-                return value(
-                    "token",
-                    "a token is only used with connect.password = \"jwt\"",
-                );
-            }
-        }
-        if let Some(token) = &self.token {
-            if !(10..=86_400).contains(&token.lifetime.as_secs()) {
-                return value("token.lifetime", "from 10 s to 24 h");
-            }
-            if self.session != SessionScope::Device {
-                return value(
-                    "session",
-                    "\"jwt\" authenticates one device: session must be \"device\"",
-                );
-            }
-            if token
-                .claims
-                .keys()
-                .any(|claim| matches!(claim.as_str(), "iat" | "exp" | "aud"))
-            {
-                return value("token.claims", "iat, exp and aud are set by the bridge");
-            }
-        }
-        if self.uplink.default_qos > self.uplink.max_qos {
-            return value("uplink.default_qos", "is above uplink.max_qos");
-        }
-        Ok(())
+    /// The templates of a connection: client id, user name, token.
+    pub fn connection_templates(&self) -> impl Iterator<Item = &Template> {
+        let token = self.token.iter().flat_map(|token| {
+            let kid = match &token.kid {
+                KidTemplate::Literal(literal) => Some(literal),
+                _ => None,
+            };
+            std::iter::once(&token.audience)
+                .chain(token.claims.values())
+                .chain(kid)
+        });
+        std::iter::once(&self.connect.client_id)
+            .chain(&self.connect.username)
+            .chain(token)
     }
 
-    fn check_templates(&self) -> Result<(), ProfileError> {
-        let own: Vec<&str> = self.variables.keys().map(String::as_str).collect();
-        let known = |extra: &[&'static str]| [&ALWAYS[..], &own[..], extra].concat();
-        let at = |key| move |error| ProfileError::Template { key, error };
-
-        for variable in self.variables.values() {
-            if let Some(default) = &variable.default {
-                default
-                    .check(&["connector", "host", "device"])
-                    .map_err(at("variables"))?;
-            }
-        }
-        let connection = match self.session {
-            SessionScope::Device => known(&["device"]),
-            SessionScope::Connector => known(&[]),
-        };
-        self.connect
-            .client_id
-            .check(&connection)
-            .map_err(at("connect.client_id"))?;
-        if let Some(username) = &self.connect.username {
-            username
-                .check(&connection)
-                .map_err(at("connect.username"))?;
-        }
-        let device = known(&["device"]);
-        if let Some(token) = &self.token {
-            token
-                .audience
-                .check(&device)
-                .map_err(at("token.audience"))?;
-            for claim in token.claims.values() {
-                claim.check(&device).map_err(at("token.claims"))?;
-            }
-            if let KidTemplate::Literal(literal) = &token.kid {
-                literal.check(&device).map_err(at("token.kid"))?;
-            }
-        }
-        self.uplink
-            .topic
-            .check(&known(&["device", "subtopic"]))
-            .map_err(at("uplink.topic"))?;
-        for downlink in &self.downlinks {
-            downlink
-                .filter
-                .check(&device)
-                .map_err(at("downlink.filter"))?;
-            if let Some(prefix) = &downlink.prefix {
-                prefix.check(&device).map_err(at("downlink.prefix"))?;
-            }
-        }
-        Ok(())
+    /// The templates of one device's topics, on whosever connection: uplinks, downlinks, acks.
+    pub fn device_templates(&self) -> impl Iterator<Item = &Template> {
+        let downlinks = self
+            .downlinks
+            .iter()
+            .flat_map(|downlink| std::iter::once(&downlink.filter).chain(&downlink.prefix));
+        std::iter::once(&self.uplink.topic)
+            .chain(self.uplink.subtopics.values())
+            .chain(downlinks)
+            .chain(self.ack.iter().map(|ack| &ack.filter))
     }
 }
 
@@ -371,70 +316,17 @@ fn qos<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Qos, D::Erro
     Qos::from_level(u8::deserialize(deserializer)?).ok_or(serde::de::Error::custom("0, 1 or 2"))
 }
 
+fn mqtt_version<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<MqttVersion>, D::Error> {
+    let parsed = String::deserialize(deserializer)?.parse();
+    parsed.map(Some).map_err(serde::de::Error::custom)
+}
+
 fn optional_content_type<'de, D: serde::Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<ContentType>, D::Error> {
     ContentType::parse(&String::deserialize(deserializer)?)
         .map(Some)
         .map_err(serde::de::Error::custom)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::profile::builtin;
-
-    fn changed(name: &str, over: &str) -> Result<Profile, ProfileError> {
-        let mut table: toml::Table = toml::from_str(builtin(name).unwrap()).unwrap();
-        merge(&mut table, toml::from_str(over).unwrap());
-        Profile::from_table(table)
-    }
-
-    #[test]
-    fn what_cannot_work_is_refused_when_it_is_read() {
-        let cases = [
-            (
-                "akenza-device",
-                "uplink.topic = \"/up/{devcie}\"",
-                "{devcie}",
-            ),
-            (
-                "akenza-device",
-                "uplink.topic = \"/up/+/{device}\"",
-                "no wildcards",
-            ),
-            ("akenza-device", "session = \"connector\"", "{device}"),
-            ("akenza-device", "token.lifetime = \"2s\"", "from 10 s"),
-            (
-                "akenza-device",
-                "token.claims.exp = \"1\"",
-                "set by the bridge",
-            ),
-            (
-                "akenza-device",
-                "connect.password = \"none\"",
-                "only used with",
-            ),
-            ("akenza-device", "colour = \"red\"", "colour"),
-            ("plain", "connect.password = \"jwt\"", "[token]"),
-            ("plain", "connect.keep_alive = \"1s\"", "from 5 s"),
-            ("plain", "uplink.default_qos = 2", "above"),
-            ("plain", "uplink.max_qos = 3", "0, 1 or 2"),
-        ];
-        for (name, over, expected) in cases {
-            let error = changed(name, over).expect_err(over).to_string();
-            assert!(error.contains(expected), "{over}: {error}");
-        }
-    }
-
-    #[test]
-    fn an_override_changes_one_key_and_leaves_the_rest() {
-        let profile = changed("akenza-device", "token.lifetime = \"20s\"").unwrap();
-        let token = profile.token.unwrap();
-        assert_eq!(token.lifetime, Duration::from_secs(20));
-        assert_eq!(
-            token.audience.source(),
-            "https://{audience_host}/devices/{device}"
-        );
-    }
 }

@@ -32,8 +32,6 @@ pub(super) enum Command {
 pub(super) struct Entry {
     pub(super) publish: Publish,
     pub(super) slip: Slip,
-    /// Whether it waits for as long as it takes, refused connections included.
-    pub(super) patient: bool,
     /// Its bytes in the budget, given back when the entry is gone.
     pub(super) _share: Option<Share>,
 }
@@ -72,11 +70,10 @@ impl SessionHandle {
             .budget
             .take(publish.payload.len())
             .ok_or(SubmitError::Full)?;
-        let (ticket, slip) = ticket();
+        let (ticket, slip) = ticket(false);
         match self.commands.try_send(Command::Publish(Entry {
             publish,
             slip,
-            patient: false,
             _share: Some(share),
         })) {
             Ok(()) => Ok(ticket),
@@ -88,11 +85,10 @@ impl SessionHandle {
     /// Queues a publish that is kept elsewhere as well: waits for room, is not settled by a refused connection, and is
     /// not counted in the budget. The caller bounds how many there are at a time.
     pub async fn submit_patiently(&self, publish: Publish) -> Result<Ticket, SubmitError> {
-        let (ticket, slip) = ticket();
+        let (ticket, slip) = ticket(true);
         let entry = Entry {
             publish,
             slip,
-            patient: true,
             _share: None,
         };
         match self.commands.send(Command::Publish(entry)).await {

@@ -16,6 +16,7 @@ mod outcome;
 mod routes;
 mod spec;
 mod status;
+mod suspect;
 mod task;
 mod ticket;
 

@@ -1,5 +1,7 @@
 //! What a session is given to publish, and what it says of it.
 
+use std::time::Instant;
+
 use bytes::Bytes;
 
 use crate::message::{ContentType, Qos};
@@ -19,8 +21,8 @@ pub struct Publish {
     pub qos: Qos,
     /// Whether the broker keeps it for later subscribers.
     pub retain: bool,
-    /// Seconds after which the broker drops it; carried with MQTT 5 only.
-    pub expiry: Option<u32>,
+    /// When it is no longer worth delivering: it is not sent any more then, and MQTT 5 carries the seconds that are left.
+    pub expires_at: Option<Instant>,
     /// W3C trace context; carried with MQTT 5 only.
     pub traceparent: Option<Box<str>>,
 }
@@ -42,6 +44,8 @@ pub enum Outcome {
         /// The broker's words.
         text: Option<Box<str>>,
     },
+    /// Its time was over before it could be sent.
+    Expired,
     /// It was not sent and will not be.
     NotSent(NotSent),
     /// It was sent, the connection was lost, and it was not sent again: nobody waits for it any more.

@@ -1,7 +1,7 @@
 //! A session against a broker that does what a test tells it to, over real sockets.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use futures_util::future::BoxFuture;
@@ -138,6 +138,15 @@ impl Peer {
         .await;
     }
 
+    async fn next_but_subscribe(&mut self) -> Packet {
+        loop {
+            match self.next().await {
+                Packet::Subscribe { .. } => {}
+                other => return other,
+            }
+        }
+    }
+
     /// Confirms the next PUBLISH and tells its payload.
     async fn take(&mut self) -> String {
         let publish = self.publish().await;
@@ -220,11 +229,7 @@ impl Bench {
         routes.add(&DeviceId::parse("a").unwrap(), vec![route]);
         let mut spec = SessionSpec {
             connector: ConnectorName::parse("test").unwrap(),
-            endpoint: Endpoint {
-                host: "127.0.0.1".into(),
-                port: listener.local_addr().unwrap().port(),
-                tls: None,
-            },
+            endpoint: Endpoint::plain("127.0.0.1", listener.local_addr().unwrap().port()),
             client_id: "a".into(),
             username: None,
             password: Password::None,
@@ -295,7 +300,7 @@ fn publish(payload: &str) -> Publish {
         content_type: Some(ContentType::json()),
         qos: Qos::AtLeastOnce,
         retain: false,
-        expiry: None,
+        expires_at: None,
         traceparent: None,
     }
 }
@@ -555,6 +560,107 @@ async fn what_the_broker_said_it_does_not_take_is_not_sent() {
     for (publish, why) in cases {
         let outcome = within("an outcome", bench.handle.submit(publish).unwrap()).await;
         assert_eq!(outcome, Outcome::NotSent(why));
+    }
+}
+
+#[tokio::test]
+async fn what_has_expired_is_not_sent_and_mqtt_5_carries_what_is_left() {
+    let bench = Bench::plain().await;
+    let expiring = |after| Publish {
+        expires_at: Some(Instant::now() + after),
+        ..publish("x")
+    };
+    let over = bench.handle.submit(expiring(Duration::ZERO)).unwrap();
+    let last = bench
+        .handle
+        .submit(expiring(Duration::from_secs(100)))
+        .unwrap();
+    let mut peer = Peer::welcome(&bench.listener).await;
+    assert_eq!(peer.take().await, "x");
+    assert_eq!(within("the first outcome", over).await, Outcome::Expired);
+    assert_eq!(within("the second outcome", last).await, DELIVERED);
+}
+
+#[tokio::test]
+async fn a_patient_message_outlives_a_refused_connection() {
+    let bench = Bench::plain().await;
+    let patient = bench
+        .handle
+        .submit_patiently(publish("patient"))
+        .await
+        .unwrap();
+    let turned = bench.submit("turned patient");
+    turned.make_patient();
+    let mut peer = Peer::accept(&bench.listener).await;
+    peer.connack(ConnAck {
+        reason: Reason::NOT_AUTHORIZED,
+        ..ConnAck::default()
+    })
+    .await;
+    bench.until(State::Refused).await;
+    let mut peer = Peer::welcome(&bench.listener).await;
+    assert_eq!(peer.take().await, "patient");
+    assert_eq!(peer.take().await, "turned patient");
+    assert_eq!(within("the outcome", patient).await, DELIVERED);
+    assert_eq!(within("the outcome", turned).await, DELIVERED);
+}
+
+#[tokio::test]
+async fn a_message_that_the_broker_hangs_up_over_is_set_aside_and_blocks_nobody() {
+    let bench = Bench::plain().await;
+    let (poison, other) = (bench.submit("poison"), bench.submit("other"));
+    let mut alone = 0;
+    let mut peer = loop {
+        let mut peer = Peer::welcome(&bench.listener).await;
+        let first = match peer.next_but_subscribe().await {
+            Packet::PingReq => {
+                peer.send(Packet::PingResp).await;
+                alone += 1;
+                peer.publish().await
+            }
+            Packet::Publish(publish) => publish,
+            other => panic!("{other:?}"),
+        };
+        if payload(&first) != "poison" {
+            peer.puback(first.pkid, Reason::SUCCESS).await;
+            break peer;
+        }
+    };
+    assert_eq!(alone, 2, "tried alone before it is set aside");
+    let outcome = within("the outcome", poison).await;
+    assert!(
+        matches!(
+            outcome,
+            Outcome::Refused {
+                reason: Reason::UNSPECIFIED,
+                ..
+            }
+        ),
+        "{outcome:?}"
+    );
+    assert_eq!(within("the other outcome", other).await, DELIVERED);
+    let next = bench.submit("next");
+    assert_eq!(peer.take().await, "next");
+    assert_eq!(within("the next outcome", next).await, DELIVERED);
+}
+
+#[tokio::test]
+async fn a_message_that_is_innocent_is_delivered_when_it_is_tried_alone() {
+    let bench = Bench::plain().await;
+    let tickets = [bench.submit("1"), bench.submit("2")];
+    for _ in 0..3 {
+        let mut peer = Peer::welcome(&bench.listener).await;
+        assert_eq!(payload(&peer.publish().await), "1");
+    }
+    let mut peer = Peer::welcome(&bench.listener).await;
+    assert_eq!(peer.next_but_subscribe().await, Packet::PingReq);
+    peer.send(Packet::PingResp).await;
+    assert_eq!(
+        (peer.take().await, peer.take().await),
+        ("1".to_owned(), "2".to_owned())
+    );
+    for ticket in tickets {
+        assert_eq!(within("an outcome", ticket).await, DELIVERED);
     }
 }
 

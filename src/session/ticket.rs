@@ -12,11 +12,11 @@ use super::outcome::Outcome;
 
 /// The waiting half. Dropped unsettled, it withdraws its message.
 #[derive(Debug)]
-pub struct Ticket(Arc<Mutex<State>>);
+pub struct Ticket(Arc<Mutex<Shared>>);
 
 /// The session's half.
 #[derive(Debug)]
-pub(super) struct Slip(Arc<Mutex<State>>);
+pub(super) struct Slip(Arc<Mutex<Shared>>);
 
 /// What is known of a message whose request gave up.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +30,15 @@ pub enum Withdrawn {
 }
 
 #[derive(Debug)]
+struct Shared {
+    state: State,
+    /// How often it was written to a connection.
+    attempts: u32,
+    /// Whether it waits for as long as it takes, refused connections included.
+    patient: bool,
+}
+
+#[derive(Debug)]
 enum State {
     Queued(Option<Waker>),
     Sent(Option<Waker>),
@@ -38,20 +47,33 @@ enum State {
 }
 
 /// Both halves of a new publish.
-pub(super) fn ticket() -> (Ticket, Slip) {
-    let state = Arc::new(Mutex::new(State::Queued(None)));
-    (Ticket(Arc::clone(&state)), Slip(state))
+pub(super) fn ticket(patient: bool) -> (Ticket, Slip) {
+    let shared = Arc::new(Mutex::new(Shared {
+        state: State::Queued(None),
+        attempts: 0,
+        patient,
+    }));
+    (Ticket(Arc::clone(&shared)), Slip(shared))
 }
 
 impl Ticket {
     /// Gives up waiting.
     pub fn withdraw(self) -> Withdrawn {
-        let mut state = lock(&self.0);
-        match std::mem::replace(&mut *state, State::Withdrawn) {
+        match std::mem::replace(&mut lock(&self.0).state, State::Withdrawn) {
             State::Queued(_) => Withdrawn::NotSent,
             State::Settled(Some(outcome)) => Withdrawn::Settled(outcome),
             State::Sent(_) | State::Settled(None) | State::Withdrawn => Withdrawn::Unconfirmed,
         }
+    }
+
+    /// The message is kept elsewhere as well from now on: a refused connection no longer settles it.
+    pub fn make_patient(&self) {
+        lock(&self.0).patient = true;
+    }
+
+    /// How often the message was written to a connection.
+    pub fn attempts(&self) -> u32 {
+        lock(&self.0).attempts
     }
 }
 
@@ -59,7 +81,7 @@ impl Future for Ticket {
     type Output = Outcome;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
-        match &mut *lock(&self.0) {
+        match &mut lock(&self.0).state {
             State::Queued(waker) | State::Sent(waker) => {
                 if !waker
                     .as_ref()
@@ -77,36 +99,47 @@ impl Future for Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        let mut state = lock(&self.0);
-        if matches!(*state, State::Queued(_) | State::Sent(_)) {
-            *state = State::Withdrawn;
+        let mut shared = lock(&self.0);
+        if matches!(shared.state, State::Queued(_) | State::Sent(_)) {
+            shared.state = State::Withdrawn;
         }
     }
 }
 
 impl Slip {
+    /// Tells one message from another for as long as it lives.
+    pub(super) fn identity(&self) -> usize {
+        Arc::as_ptr(&self.0).addr()
+    }
+
     /// Whether somebody still waits. A message that nobody waits for is neither sent nor sent again.
     pub(super) fn is_wanted(&self) -> bool {
-        !matches!(*lock(&self.0), State::Withdrawn)
+        !matches!(lock(&self.0).state, State::Withdrawn)
+    }
+
+    /// Whether it waits for as long as it takes.
+    pub(super) fn is_patient(&self) -> bool {
+        lock(&self.0).patient
     }
 
     /// Notes that the message is about to be written to the connection; `false` when nobody waits any more.
     pub(super) fn mark_sent(&self) -> bool {
-        let mut state = lock(&self.0);
-        match &mut *state {
+        let mut shared = lock(&self.0);
+        match &mut shared.state {
             State::Queued(waker) => {
                 let waker = waker.take();
-                *state = State::Sent(waker);
-                true
+                shared.state = State::Sent(waker);
             }
-            State::Sent(_) => true,
-            State::Settled(_) | State::Withdrawn => false,
+            State::Sent(_) => {}
+            State::Settled(_) | State::Withdrawn => return false,
         }
+        shared.attempts += 1;
+        true
     }
 
     /// Tells the waiting half what became of the message.
     pub(super) fn settle(self, outcome: Outcome) {
-        let waker = match &mut *lock(&self.0) {
+        let waker = match &mut lock(&self.0).state {
             state @ (State::Queued(_) | State::Sent(_)) => {
                 match std::mem::replace(state, State::Settled(Some(outcome))) {
                     State::Queued(waker) | State::Sent(waker) => waker,
@@ -121,8 +154,8 @@ impl Slip {
     }
 }
 
-fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
-    state.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -136,14 +169,14 @@ mod tests {
 
     #[test]
     fn a_message_withdrawn_before_it_was_sent_is_never_sent() {
-        let (ticket, slip) = ticket();
+        let (ticket, slip) = ticket(false);
         assert_eq!(ticket.withdraw(), Withdrawn::NotSent);
         assert!(!slip.mark_sent());
     }
 
     #[test]
     fn a_message_withdrawn_after_it_was_sent_is_unconfirmed_and_not_repeated() {
-        let (ticket, slip) = ticket();
+        let (ticket, slip) = ticket(false);
         assert!(slip.mark_sent());
         assert!(slip.is_wanted() && slip.mark_sent());
         assert_eq!(ticket.withdraw(), Withdrawn::Unconfirmed);
@@ -152,21 +185,21 @@ mod tests {
 
     #[test]
     fn an_outcome_that_came_first_is_not_lost() {
-        let (ticket, slip) = ticket();
+        let (ticket, slip) = ticket(false);
         slip.settle(DELIVERED);
         assert_eq!(ticket.withdraw(), Withdrawn::Settled(DELIVERED));
     }
 
     #[test]
     fn a_dropped_request_withdraws_its_message() {
-        let (ticket, slip) = ticket();
+        let (ticket, slip) = ticket(false);
         drop(ticket);
         assert!(!slip.mark_sent());
     }
 
     #[tokio::test]
     async fn settling_wakes_the_request() {
-        let (ticket, slip) = ticket();
+        let (ticket, slip) = ticket(false);
         let waiting = tokio::spawn(ticket);
         tokio::task::yield_now().await;
         slip.settle(DELIVERED);

@@ -1,5 +1,7 @@
 //! What a connector carries: an uplink becomes a publish, or an error that says what to change.
 
+use std::time::Instant;
+
 use crate::broker::MqttVersion;
 use crate::message::{ContentType, Uplink};
 use crate::profile::ContentTypeRule;
@@ -49,7 +51,7 @@ pub enum CheckError {
 }
 
 /// Checks an uplink against its device's connector.
-pub fn check(device: &Device, uplink: Uplink) -> Result<Publish, CheckError> {
+pub fn check(device: &Device, uplink: &Uplink) -> Result<Publish, CheckError> {
     let rules = &device.connector.profile.uplink;
     let qos = uplink.qos.unwrap_or(rules.default_qos);
     if qos > rules.max_qos {
@@ -62,7 +64,7 @@ pub fn check(device: &Device, uplink: Uplink) -> Result<Publish, CheckError> {
     }
     let carried = carried(device);
     let content_type = content_type(
-        uplink.content_type,
+        uplink.content_type.clone(),
         carried,
         rules.default_content_type.as_ref(),
     )?;
@@ -72,20 +74,18 @@ pub fn check(device: &Device, uplink: Uplink) -> Result<Publish, CheckError> {
     let topic = device
         .topic
         .of(uplink.subtopic.as_ref())
-        .ok_or(match uplink.subtopic {
+        .ok_or(match &uplink.subtopic {
             Some(_) if rules.topic.uses("subtopic") => CheckError::TopicLength,
             _ => CheckError::Subtopic,
         })?;
     Ok(Publish {
         topic,
-        payload: uplink.payload,
+        payload: uplink.payload.clone(),
         content_type,
         qos,
         retain: uplink.retain,
-        expiry: uplink
-            .expiry
-            .map(|expiry| u32::try_from(expiry.as_secs()).unwrap_or(u32::MAX)),
-        traceparent: uplink.traceparent,
+        expires_at: uplink.expiry.map(|expiry| Instant::now() + expiry),
+        traceparent: uplink.traceparent.clone(),
     })
 }
 

@@ -1,145 +1,445 @@
 //! The road out: an uplink is checked against its connector, handed to its device's session, and answered when the
-//! broker has confirmed it.
+//! broker has confirmed it, or when it is on disk.
 //!
 //! - [`check`]: what may be published, as a pure function
-//! - [`Uplinks`]: submit, wait, say what is known
+//! - [`Uplinks`]: submit, wait, store what cannot be confirmed in time
+//! - [`Lane`]: the order of one device's uplinks between memory and the store
+//! - `drain`, [`Pace`]: feeding what is stored to the session
 //! - [`Receipt`]: what became of one uplink
+//! - [`IdempotencyKey`]: requests that may be sent twice
 
 mod check;
+mod drain;
+mod error;
+mod key;
+mod lane;
+mod pace;
 mod receipt;
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::warn;
 
 pub use check::{CheckError, check};
-pub use receipt::{Receipt, ReceiptStatus};
+pub use error::UplinkError;
+pub use key::{IdempotencyKey, KeyFormError, MAX_KEY_BYTES};
+pub use lane::Lane;
+pub use pace::Pace;
+pub use receipt::Receipt;
 
-use crate::device::DeviceId;
-use crate::message::{Uplink, UplinkId};
-use crate::mqtt::reason::Reason;
+use crate::message::{Qos, Uplink, UplinkId};
 use crate::registry::{Device, Registry};
-use crate::session::{NotSent, Outcome, SubmitError, Trouble, Withdrawn};
+use crate::session::{Outcome, SubmitError, Ticket, Withdrawn};
+use crate::store::Engine;
+use crate::store::records::{Begun, KeyedAnswer, ReceiptStatus};
+use receipt::RecentReceipts;
+
+/// How often a request that waits looks whether the program ends.
+const LOOK_UP: Duration = Duration::from_secs(1);
 
 /// The road out, for all devices.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Uplinks {
     registry: Arc<Registry>,
+    road: Arc<Road>,
 }
 
-/// Why an uplink was not confirmed. In every case but [`Unconfirmed`](Self::Unconfirmed) it has not reached the broker,
-/// or the broker did not take it, and it will not be delivered later.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum UplinkError {
-    /// No such device.
-    #[error("there is no device {0:?}")]
-    UnknownDevice(DeviceId),
-    /// The connector does not carry such a message.
-    #[error(transparent)]
-    Check(#[from] CheckError),
-    /// Too much is waiting for the broker already.
-    #[error("too many uplinks wait for the broker; this one was not taken")]
-    Full,
-    /// The broker refused the message.
-    #[error("the broker refused the uplink: {reason}{}", words(.text))]
-    Refused {
-        /// The broker's reason code.
-        reason: Reason,
-        /// The broker's words.
-        text: Option<Box<str>>,
-    },
-    /// The broker refuses the connection.
-    #[error("the broker refuses the connection: {reason}{}; the uplink was not sent", words(.text))]
-    ConnectionRefused {
-        /// The broker's reason code.
-        reason: Reason,
-        /// The broker's words.
-        text: Option<Box<str>>,
-    },
-    /// The device cannot connect for a reason of its own.
-    #[error("the device cannot connect: {0}; the uplink was not sent")]
-    Unusable(Box<str>),
-    /// No connection came about in time.
-    #[error(
-        "there was no connection to the broker within the wait; the uplink was not sent and will not be"
-    )]
-    NotSent {
-        /// What was last wrong with the connection.
-        trouble: Option<Trouble>,
-    },
-    /// Sent, but not confirmed in time. Whether the broker took it is not known.
-    #[error(
-        "the uplink was sent, but the broker did not confirm it within the wait; it may have arrived, and it will not be sent again"
-    )]
-    Unconfirmed,
-    /// The program ends.
-    #[error("the bridge is shutting down; the uplink was not sent")]
-    Closing,
+impl std::fmt::Debug for Uplinks {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Uplinks({} devices)", self.registry.len())
+    }
 }
 
-fn words(text: &Option<Box<str>>) -> String {
-    text.as_ref()
-        .map(|text| format!(" ({text})"))
-        .unwrap_or_default()
+/// What the whole road shares.
+struct Road {
+    store: Option<Arc<dyn Engine>>,
+    recent: RecentReceipts,
+    tasks: TaskTracker,
+    /// Set when requests should no longer wait for the broker.
+    hurry: AtomicBool,
+    shutdown: CancellationToken,
+}
+
+/// What a request wants of its answer.
+#[derive(Debug, Clone)]
+pub struct Wishes {
+    /// How long to wait for the broker.
+    pub wait: Duration,
+    /// Answer as soon as the uplink is on disk (RFC 7240 `respond-async`).
+    pub respond_async: bool,
+    /// Make sending the request twice harmless.
+    pub key: Option<IdempotencyKey>,
+}
+
+impl Wishes {
+    /// To wait this long, and nothing else.
+    pub fn wait(wait: Duration) -> Self {
+        Self {
+            wait,
+            respond_async: false,
+            key: None,
+        }
+    }
+}
+
+/// What a request is answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Accepted {
+    /// Where the uplink stands: delivered, sent, or queued on disk.
+    pub receipt: Receipt,
+    /// Whether the same request, by its key, was answered so before.
+    pub replayed: bool,
 }
 
 impl Uplinks {
-    /// The road out for the devices of a registry.
-    pub fn new(registry: Arc<Registry>) -> Self {
-        Self { registry }
+    /// The road out for the devices of a registry. Without a store, what cannot be confirmed in time is not taken.
+    pub fn new(
+        registry: Arc<Registry>,
+        store: Option<Arc<dyn Engine>>,
+        recent_receipts: usize,
+    ) -> Self {
+        let road = Road {
+            store,
+            recent: RecentReceipts::new(recent_receipts),
+            tasks: TaskTracker::new(),
+            hurry: AtomicBool::new(false),
+            shutdown: CancellationToken::new(),
+        };
+        Self {
+            registry,
+            road: Arc::new(road),
+        }
     }
 
-    /// Publishes an uplink and waits for the broker, at the most for `wait`.
-    pub async fn deliver(&self, uplink: Uplink, wait: Duration) -> Result<Receipt, UplinkError> {
+    /// Begins to send what is stored from before the start.
+    pub fn resume(&self) {
+        let Some(store) = &self.road.store else {
+            return;
+        };
+        for (id, backlog) in store.backlogs() {
+            match self.registry.get(&id) {
+                Some(device) if device.lane.become_stored() => self.road.start_drain(device),
+                Some(_) => {}
+                None => warn!(
+                    device = %id, uplinks = backlog.count,
+                    "uplinks are stored for a device that is not configured any more; they wait until it is"
+                ),
+            }
+        }
+    }
+
+    /// Requests that wait for the broker are answered now: what is not confirmed is stored.
+    pub fn hurry(&self) {
+        self.road.hurry.store(true, Ordering::Relaxed);
+    }
+
+    /// Ends the drains. What is not confirmed stays in the store.
+    pub async fn stop(&self) {
+        self.road.shutdown.cancel();
+        self.road.tasks.close();
+        self.road.tasks.wait().await;
+    }
+
+    /// Publishes an uplink and waits for the broker, or for the disk.
+    pub async fn deliver(&self, uplink: Uplink, wishes: Wishes) -> Result<Accepted, UplinkError> {
         let Some(device) = self.registry.get(&uplink.device) else {
             return Err(UplinkError::UnknownDevice(uplink.device));
         };
-        let accepted_at = SystemTime::now();
-        let publish = check(device, uplink)?;
-        let qos = publish.qos;
-        let mut ticket = device
-            .session
-            .submit(publish)
-            .map_err(|error| match error {
-                SubmitError::Full => UplinkError::Full,
-                SubmitError::Closed => UplinkError::Closing,
-            })?;
-        let outcome = match tokio::time::timeout(wait, &mut ticket).await {
-            Ok(outcome) => outcome,
-            Err(_) => match ticket.withdraw() {
-                Withdrawn::Settled(outcome) => outcome,
-                Withdrawn::Unconfirmed => return Err(UplinkError::Unconfirmed),
-                Withdrawn::NotSent => return Err(not_sent(device)),
-            },
-        };
-        let status = settled(outcome)?;
-        Ok(Receipt {
+        let publish = check(device, &uplink)?;
+        let order = Order {
             id: UplinkId::new(),
-            device: device.id.clone(),
-            status,
-            qos,
-            accepted_at,
-            completed_at: SystemTime::now(),
-        })
+            accepted_at: SystemTime::now(),
+            qos: publish.qos,
+            uplink,
+        };
+        if let Some(key) = &wishes.key {
+            return self.road.deliver_keyed(device, order, key, &wishes).await;
+        }
+        let fresh = |receipt| Accepted {
+            receipt,
+            replayed: false,
+        };
+        let stored_first = wishes.respond_async || device.lane.is_stored();
+        if stored_first && self.road.store.is_some() {
+            let receipt = self
+                .road
+                .deliver_stored(device, order, None, &wishes)
+                .await?;
+            return confirmed(receipt).map(fresh);
+        }
+        match device.session.submit(publish) {
+            Ok(ticket) => self
+                .road
+                .await_direct(device, order, ticket, wishes.wait)
+                .await
+                .map(fresh),
+            Err(SubmitError::Full) if self.road.store.is_some() => self
+                .road
+                .deliver_stored(device, order, None, &wishes)
+                .await
+                .and_then(confirmed)
+                .map(fresh),
+            Err(SubmitError::Full) => Err(UplinkError::Full),
+            Err(SubmitError::Closed) => Err(UplinkError::Closing),
+        }
+    }
+
+    /// What became of an uplink; `None` when it is not known, or no longer.
+    pub async fn receipt(&self, id: UplinkId) -> Result<Option<Receipt>, UplinkError> {
+        if let Some(receipt) = self.road.recent.get(id) {
+            return Ok(Some(receipt));
+        }
+        match &self.road.store {
+            Some(store) => Ok(store.receipt(id).await?.map(Receipt::from)),
+            None => Ok(None),
+        }
     }
 }
 
-fn settled(outcome: Outcome) -> Result<ReceiptStatus, UplinkError> {
-    match outcome {
-        Outcome::Delivered { reason } => Ok(ReceiptStatus::Delivered { reason }),
-        Outcome::Sent => Ok(ReceiptStatus::Sent),
-        Outcome::Refused { reason, text } => Err(UplinkError::Refused { reason, text }),
-        Outcome::Unconfirmed => Err(UplinkError::Unconfirmed),
-        Outcome::NotSent(why) => Err(match why {
-            NotSent::ConnectionRefused { reason, text } => {
-                UplinkError::ConnectionRefused { reason, text }
+/// An uplink on its way, with what was decided when it was accepted.
+#[derive(Debug, Clone)]
+struct Order {
+    id: UplinkId,
+    accepted_at: SystemTime,
+    qos: Qos,
+    uplink: Uplink,
+}
+
+impl Order {
+    fn receipt(&self, status: ReceiptStatus) -> Receipt {
+        Receipt {
+            id: self.id,
+            device: self.uplink.device.clone(),
+            status,
+            reason: None,
+            detail: None,
+            qos: self.qos,
+            attempts: 0,
+            accepted_at: self.accepted_at,
+            completed_at: None,
+        }
+    }
+
+    /// What a request is told of an outcome.
+    fn settled(&self, outcome: Outcome, attempts: u32) -> Result<Receipt, UplinkError> {
+        let done = |status, reason| Receipt {
+            reason,
+            attempts,
+            completed_at: Some(SystemTime::now()),
+            ..self.receipt(status)
+        };
+        match outcome {
+            Outcome::Delivered { reason } => Ok(done(ReceiptStatus::Delivered, Some(reason))),
+            Outcome::Sent => Ok(done(ReceiptStatus::Sent, None)),
+            other => Err(other.into()),
+        }
+    }
+}
+
+impl Road {
+    /// Waits for an uplink that is in its session's queue; stores it when that takes too long.
+    async fn await_direct(
+        self: &Arc<Self>,
+        device: &Arc<Device>,
+        order: Order,
+        mut ticket: Ticket,
+        wait: Duration,
+    ) -> Result<Receipt, UplinkError> {
+        if let Some(outcome) = self.outcome(&mut ticket, wait).await {
+            let receipt = order.settled(outcome, ticket.attempts())?;
+            self.recent.put(receipt.clone());
+            return Ok(receipt);
+        }
+        if self.store.is_none() {
+            return match ticket.withdraw() {
+                Withdrawn::Settled(outcome) => order.settled(outcome, 1),
+                Withdrawn::Unconfirmed => Err(UplinkError::Unconfirmed),
+                Withdrawn::NotSent => Err(not_sent(device)),
+            };
+        }
+        // Not the request's own task: a client that goes away now must not leave the uplink half stored.
+        let (road, device) = (Arc::clone(self), Arc::clone(device));
+        let storing = self
+            .tasks
+            .spawn(async move { road.store_shadow(device, order, ticket).await });
+        storing.await.unwrap_or(Err(UplinkError::Closing))
+    }
+
+    /// What becomes of a ticket within the wait; looks up now and then, for the end of the program.
+    async fn outcome(&self, ticket: &mut Ticket, wait: Duration) -> Option<Outcome> {
+        let end = Instant::now() + wait;
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            match tokio::time::timeout(left.min(LOOK_UP), &mut *ticket).await {
+                Ok(outcome) => return Some(outcome),
+                Err(_) if left <= LOOK_UP || self.hurry.load(Ordering::Relaxed) => return None,
+                Err(_) => {}
             }
-            NotSent::Unusable(what) => UplinkError::Unusable(what),
-            NotSent::ContentType => CheckError::ContentTypeV3.into(),
-            NotSent::TooLarge { limit } => CheckError::TooLarge { limit }.into(),
-            NotSent::Qos { highest } => CheckError::Qos { highest }.into(),
-            NotSent::Retain => CheckError::Retain.into(),
-            NotSent::Closing => UplinkError::Closing,
+        }
+    }
+
+    /// Stores an uplink that keeps its place in the session's queue.
+    async fn store_shadow(
+        self: Arc<Self>,
+        device: Arc<Device>,
+        order: Order,
+        mut ticket: Ticket,
+    ) -> Result<Receipt, UplinkError> {
+        let Some(store) = &self.store else {
+            return Err(not_sent(&device));
+        };
+        ticket.make_patient();
+        let stored = drain::queued(
+            &order.uplink,
+            order.qos,
+            store.next_seq(),
+            order.id,
+            order.accepted_at,
+        );
+        device.lane.begin_shadow(stored.seq);
+        if let Err(error) = store.enqueue(stored.clone(), None).await {
+            device.lane.end_shadow(stored.seq);
+            return match ticket.withdraw() {
+                Withdrawn::Settled(outcome) => order.settled(outcome, 1),
+                Withdrawn::Unconfirmed => Err(UplinkError::Unconfirmed),
+                Withdrawn::NotSent => Err(error.into()),
+            };
+        }
+        let queued = order.receipt(ReceiptStatus::Queued);
+        let road = Arc::clone(&self);
+        self.tasks.spawn(async move {
+            let outcome = tokio::select! {
+                outcome = &mut ticket => outcome,
+                () = road.shutdown.cancelled() => return,
+            };
+            road.settle_stored(&device, &stored, ticket.attempts(), outcome);
+            device.lane.end_shadow(stored.seq);
+        });
+        Ok(queued)
+    }
+
+    /// Stores an uplink first and lets the drain send it. The receipt may be of a refusal.
+    async fn deliver_stored(
+        self: &Arc<Self>,
+        device: &Arc<Device>,
+        order: Order,
+        key: Option<(&IdempotencyKey, [u8; 32])>,
+        wishes: &Wishes,
+    ) -> Result<Receipt, UplinkError> {
+        let Some(store) = self.store.clone() else {
+            return Err(not_sent(device));
+        };
+        let (seq, outcome, start) = device.lane.begin_write(|| store.next_seq());
+        if start {
+            self.start_drain(device);
+        }
+        let queued = order.receipt(ReceiptStatus::Queued);
+        let answer = key.map(|(key, body)| KeyedAnswer {
+            key: key.as_str().into(),
+            body,
+            answer: key::keep(&queued),
+        });
+        let stored = drain::queued(&order.uplink, order.qos, seq, order.id, order.accepted_at);
+        // Not the request's own task, so that the place is given back whatever becomes of the request.
+        let lane = Arc::clone(device);
+        let writing = self.tasks.spawn(async move {
+            let written = store.enqueue(stored, answer).await;
+            lane.lane.end_write(seq, written.is_ok());
+            written
+        });
+        writing.await.map_err(|_| UplinkError::Closing)??;
+        if wishes.respond_async {
+            device.lane.forget(seq);
+            return Ok(queued);
+        }
+        match tokio::time::timeout(wishes.wait, outcome).await {
+            Ok(Ok(receipt)) => Ok(receipt),
+            Ok(Err(_)) => Ok(queued),
+            Err(_) => {
+                device.lane.forget(seq);
+                Ok(queued)
+            }
+        }
+    }
+
+    async fn deliver_keyed(
+        self: &Arc<Self>,
+        device: &Arc<Device>,
+        order: Order,
+        key: &IdempotencyKey,
+        wishes: &Wishes,
+    ) -> Result<Accepted, UplinkError> {
+        let Some(store) = self.store.clone() else {
+            return Err(UplinkError::NoStore);
+        };
+        let body = key::fingerprint(&order.uplink);
+        match store.begin(&device.id, key.as_str(), body).await? {
+            Begun::New => {}
+            Begun::InFlight => return Err(UplinkError::KeyInFlight),
+            Begun::OtherBody => return Err(UplinkError::KeyOtherBody),
+            Begun::Finished(answer) => {
+                let receipt = key::kept(&device.id, &answer).ok_or(UplinkError::KeyOtherBody)?;
+                return confirmed(receipt).map(|receipt| Accepted {
+                    receipt,
+                    replayed: true,
+                });
+            }
+        }
+        // A client that goes away must not leave its key in flight for ever.
+        let (road, device, key, wishes) = (
+            Arc::clone(self),
+            Arc::clone(device),
+            key.clone(),
+            wishes.clone(),
+        );
+        let delivering = self.tasks.spawn(async move {
+            let outcome = road
+                .deliver_stored(&device, order, Some((&key, body)), &wishes)
+                .await;
+            match &outcome {
+                Ok(receipt) => {
+                    let answer = KeyedAnswer {
+                        key: key.as_str().into(),
+                        body,
+                        answer: key::keep(receipt),
+                    };
+                    drop(store.finish(&device.id, answer));
+                }
+                Err(_) => store.abandon(&device.id, key.as_str()),
+            }
+            outcome
+        });
+        let receipt = delivering.await.map_err(|_| UplinkError::Closing)??;
+        confirmed(receipt).map(|receipt| Accepted {
+            receipt,
+            replayed: false,
+        })
+    }
+
+    fn start_drain(self: &Arc<Self>, device: &Arc<Device>) {
+        if let Some(store) = &self.store {
+            let store = Arc::clone(store) as Arc<dyn crate::store::UplinkQueue>;
+            self.tasks
+                .spawn(drain::drain(Arc::clone(self), store, Arc::clone(device)));
+        }
+    }
+}
+
+/// A request that waited is told of a final refusal as such, although the uplink was stored for a while.
+fn confirmed(receipt: Receipt) -> Result<Receipt, UplinkError> {
+    match receipt.status {
+        ReceiptStatus::Refused => Err(UplinkError::Refused {
+            reason: receipt
+                .reason
+                .unwrap_or(crate::mqtt::reason::Reason::UNSPECIFIED),
+            text: receipt.detail,
         }),
+        ReceiptStatus::Expired => Err(UplinkError::Expired),
+        _ => Ok(receipt),
     }
 }
 

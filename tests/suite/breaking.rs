@@ -35,7 +35,7 @@ async fn post(http: &Http, wait: u32, payload: &str) -> Reply {
 #[tokio::test]
 async fn what_was_not_taken_during_an_outage_never_arrives() {
     let mut broker = Mosquitto::start().await;
-    let bridge = TestBridge::start(&plain(broker.addr(), "")).await;
+    let bridge = TestBridge::without_store(&plain(broker.addr(), "")).await;
     assert_eq!(post(&bridge.http, 5, "before").await.status, 200);
     broker.kill9();
     let reply = post(&bridge.http, 1, "lost").await;
@@ -88,7 +88,7 @@ async fn an_uplink_that_waits_is_delivered_by_the_next_connection() {
 async fn a_silent_link_is_noticed_and_left() {
     let broker = Mosquitto::start().await;
     let proxy = Proxy::start(broker.addr());
-    let bridge = TestBridge::start(&plain(proxy.addr(), "")).await;
+    let bridge = TestBridge::without_store(&plain(proxy.addr(), "")).await;
     assert_eq!(post(&bridge.http, 5, "1").await.status, 200);
     proxy.stall(Stall::Swallow);
     let reply = post(&bridge.http, 1, "2").await;

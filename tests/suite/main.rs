@@ -3,6 +3,13 @@
 #![allow(clippy::unwrap_used, reason = "this is how a test fails")]
 
 mod breaking;
+mod chaos;
+mod cli;
+mod client_certificates;
+mod demo;
 pub mod harness;
 mod hostile;
+mod paho;
+mod renewal;
+mod transports;
 mod uplinks;

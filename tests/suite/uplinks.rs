@@ -207,7 +207,7 @@ async fn a_certificate_that_is_not_trusted_is_named_with_its_issuer() {
             .await;
         let url = format!("mqtts://localhost:{}", broker.tls_addr().port());
         let settings = format!("ca_file = \"{}\"", trusted.ca_file().display());
-        let bridge = TestBridge::start(&plain(&url, &settings)).await;
+        let bridge = TestBridge::without_store(&plain(&url, &settings)).await;
         let request = bridge
             .http
             .request(reqwest::Method::POST, "/v1/devices/pump-1/uplinks");

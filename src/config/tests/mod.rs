@@ -54,6 +54,11 @@ profile = "plain"
 url = "mqtt://localhost"
 "#;
 
+const TLS: &str = r#"[connectors.tls]
+profile = "plain"
+url = "wss://broker"
+"#;
+
 const SECRET: &str = r#"[connectors.shared]
 profile = "akenza-secret"
 url = "mqtts://mqtt.akenza.io"
@@ -72,9 +77,11 @@ fn what_is_wrong_is_named_by_file_key_and_line() {
     let mut cases = 0;
     for line in include_str!("refused.txt").lines().skip(2) {
         if let Some(file) = line.strip_prefix("use ") {
-            text = [PLAIN, AKENZA, SECRET]
+            text = [PLAIN, AKENZA, SECRET, TLS]
                 .into_iter()
-                .find(|text| text.contains(&format!("{file:?}")))
+                .find(|text| {
+                    text.contains(&format!("{file:?}")) || text.contains(&format!(".{file}]"))
+                })
                 .unwrap()
                 .to_owned();
         } else if let Some(variable) = line.strip_prefix("env ") {
@@ -103,7 +110,7 @@ fn what_is_wrong_is_named_by_file_key_and_line() {
         }
     }
     assert!(
-        text.is_empty() && cases > 90,
+        text.is_empty() && cases > 110,
         "{cases} cases, and {text:?} without =>"
     );
 }
@@ -132,4 +139,21 @@ fn one_mistake_is_one_error_and_all_of_them_are_told_in_the_order_of_the_file() 
     let broken = SECRET.replace("connector_id", "conector_id");
     let error = Folder::new().read(&broken, &[]).unwrap_err();
     assert_eq!(error.problems().len(), 1, "{error}");
+}
+
+#[test]
+fn an_unknown_key_is_told_the_keys_that_there_are() {
+    let text = format!("{PLAIN}colour = 1\n");
+    let error = Folder::new().read(&text, &[]).unwrap_err().to_string();
+    let (_, known) = error.split_once("there are: ").unwrap();
+    let known: Vec<_> = known.split(", ").collect();
+    assert!(
+        known.is_sorted() && known.contains(&"ca_file") && known.contains(&"url"),
+        "{error}"
+    );
+    assert_eq!(
+        known.iter().filter(|key| **key == "override").count(),
+        1,
+        "{error}"
+    );
 }

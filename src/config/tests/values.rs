@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{AKENZA, Folder, PLAIN, SECRET};
 use crate::broker::MqttVersion;
 use crate::config::{Config, ConnectWhen, LogFormat};
-use crate::profile::PasswordSource;
+use crate::profile::{PasswordSource, TlsIdentity};
 
 #[test]
 fn an_empty_file_has_all_defaults() {
@@ -97,6 +97,53 @@ fn everything_that_is_written_down_arrives() {
     );
     assert!(device.certificate.is_some());
     assert_eq!(device.variables["audience_host"], "other.example");
+}
+
+#[test]
+fn what_lies_between_a_connection_and_its_broker() {
+    let text = r#"
+        [connectors.gateway]
+        profile = "plain"
+        url = "wss://10.0.0.1/gateway"
+        server_name = "Gateway.example"
+        proxy = "http://proxy:3128"
+        proxy_username = "plant"
+        proxy_password_file = "secret"
+        identity_file = "ca.pem"
+        identity_key_file = "key.pem"
+        passphrase = "hunter2"
+        override.session = "device"
+        override.connect.alpn = ["x-amzn-mqtt-ca"]
+        override.connect.tls_identity = "required"
+        override.connect.client_id = "{device}"
+        [devices.inherits]
+        connector = "gateway"
+        [devices.own]
+        connector = "gateway"
+        identity_file = "key.pem"
+        "#;
+    let config = Folder::new().read(text, &[]).unwrap();
+    let connector = &config.connectors["gateway"];
+    assert_eq!(connector.url.to_string(), "wss://10.0.0.1:443/gateway");
+    let name = connector.server_name.as_ref().unwrap();
+    assert_eq!(name.as_str(), "gateway.example");
+    let proxy = connector.proxy.as_ref().unwrap();
+    assert_eq!(proxy.to_string(), "proxy:3128");
+    let credentials = proxy.credentials.as_ref().unwrap();
+    assert_eq!(credentials.username(), "plant");
+    assert_eq!(credentials.password().expose(), "s3cret-in-file");
+    let identity = connector.identity.as_ref().unwrap();
+    assert_eq!(*identity.file.bytes, b"a certificate");
+    assert_eq!(*identity.key.as_ref().unwrap().bytes, b"a key");
+    assert_eq!(identity.passphrase.as_ref().unwrap().expose(), "hunter2");
+    let connect = &connector.profile.connect;
+    assert_eq!(connect.tls_identity, TlsIdentity::Required);
+    assert_eq!(connect.alpn, ["x-amzn-mqtt-ca"]);
+    assert!(config.devices["inherits"].identity.is_none());
+    let own = config.devices["own"].identity.as_ref().unwrap();
+    assert_eq!(*own.file.bytes, b"a key");
+    let shown = format!("{config:?}");
+    assert!(!shown.contains("s3cret") && !shown.contains("hunter2"));
 }
 
 #[test]
@@ -233,6 +280,10 @@ fn a_secret_or_token_in_plain_text_over_a_network_is_warned_of() {
         (
             away(AKENZA),
             "causeway.toml:3: connectors.akenza.url: tokens cross",
+        ),
+        (
+            secret.replace("secret_file", "proxy = \"http://proxy:1\"\nsecret_file"),
+            "causeway.toml:3: connectors.plant.url: secrets cross",
         ),
     ] {
         let found = warnings(text);

@@ -52,7 +52,7 @@ impl Bridge {
         let hub = Arc::new(Hub::new(window));
         let shutdown = CancellationToken::new();
         let router = router(Api {
-            uplinks: Uplinks::new(Arc::clone(&registry)),
+            uplinks: Uplinks::new(Arc::clone(&registry), None, 100),
             registry: Arc::clone(&registry),
             hub: Arc::clone(&hub),
             limits: HttpLimits {
@@ -118,12 +118,14 @@ fn device(id: &str, profile_name: &str) -> (Device, Detached) {
         .uplink_topic()
         .unwrap();
     let connector = Arc::new(Connector {
+        pace: None,
         name,
         profile,
         profile_name: profile_name.to_owned(),
         version: None,
     });
     let device = Device {
+        lane: Default::default(),
         id,
         connector,
         session,

@@ -38,6 +38,11 @@ impl TestBridge {
         Self::start_in(tempfile::tempdir().unwrap(), connectors).await
     }
 
+    /// The same, without a store: what cannot be confirmed in time is not taken.
+    pub async fn without_store(connectors: &str) -> Self {
+        Self::start(&format!("[store]\nenabled = false\n{connectors}")).await
+    }
+
     /// The same, with files that its configuration names in `folder`.
     pub async fn start_in(folder: TempDir, connectors: &str) -> Self {
         let text = format!("{LISTENERS}{connectors}");

@@ -9,6 +9,8 @@ use rcgen::{
 };
 use tempfile::TempDir;
 
+use super::keys::openssl;
+
 /// A certificate authority; its files live as long as it does.
 #[derive(Debug)]
 pub struct Authority {
@@ -32,8 +34,10 @@ impl Authority {
         params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+        let key = KeyPair::generate().unwrap();
         let dir = TempDir::new().unwrap();
+        fs::write(dir.path().join("ca.key"), key.serialize_pem()).unwrap();
+        let issuer = CertifiedIssuer::self_signed(params, key).unwrap();
         fs::write(dir.path().join("ca.pem"), issuer.pem()).unwrap();
         Self { issuer, dir }
     }
@@ -72,6 +76,32 @@ impl Authority {
         self.issue(params)
     }
 
+    /// The same for an unencrypted key that lies in a file, as an authority of its own would do it: by certificate
+    /// request. The certificate lies beside the key.
+    pub fn certify(&self, key_file: &Path, common_name: &str, days: u32) -> PathBuf {
+        let request = key_file.with_extension("csr");
+        let certificate = key_file.with_extension("certificate.pem");
+        let (ca, ca_key) = (self.ca_file(), self.dir.path().join("ca.key"));
+        let text = |path: &Path| path.to_str().unwrap().to_owned();
+        let (request, output) = (text(&request), text(&certificate));
+        let subject = format!("/CN={common_name}");
+        for args in [
+            format!(
+                "req -new -key {} -subj {subject} -out {request}",
+                text(key_file)
+            ),
+            format!(
+                "x509 -req -in {request} -CA {} -CAkey {} -CAcreateserial -days {days} -out {output}",
+                text(&ca),
+                text(&ca_key)
+            ),
+        ] {
+            let (ok, said) = openssl(&args.split_whitespace().collect::<Vec<_>>());
+            assert!(ok, "openssl {args}: {said}");
+        }
+        certificate
+    }
+
     fn issue(&self, params: CertificateParams) -> Identity {
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
@@ -99,7 +129,6 @@ fn write(folder: &Path, name: &str, text: &str) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
-    use super::super::keys::openssl;
     use super::*;
 
     fn verify(authority: &Authority, identity: &Identity, more: &str) -> (bool, String) {

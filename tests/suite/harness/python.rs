@@ -8,10 +8,26 @@ use super::program::or_install;
 /// Where `tests/run` makes the environment.
 const PYTHON: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/python/bin/python");
 
+/// Where the scripts lie.
+const SCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/paho");
+
 /// Runs a script (Python source) with `args` in `folder` and returns what became of it.
 pub async fn python(script: &str, args: &[&str], folder: &Path) -> Output {
     let mut command = Command::new(PYTHON);
     command.arg("-c").arg(script).args(args).current_dir(folder);
+    run(command).await
+}
+
+/// Runs a script of `tests/paho` with `args`.
+pub async fn paho(script: &str, args: &[String]) -> Output {
+    let mut command = Command::new(PYTHON);
+    command.arg(Path::new(SCRIPTS).join(script)).args(args);
+    // Python's compiled files do not belong beside the sources.
+    command.env("PYTHONDONTWRITEBYTECODE", "1");
+    run(command).await
+}
+
+async fn run(mut command: Command) -> Output {
     tokio::task::spawn_blocking(move || {
         or_install(
             command.output(),

@@ -52,7 +52,7 @@ impl Builder {
         self
     }
 
-    /// Adds a listener for MQTT over WebSockets.
+    /// Adds a listener for MQTT over WebSockets, and with TLS another one that has TLS below and demands no certificate.
     pub fn websockets(mut self) -> Self {
         self.websockets = true;
         self
@@ -94,6 +94,7 @@ impl Builder {
         let plain = Port::reserve();
         let tls = self.tls.as_ref().map(|_| Port::reserve());
         let websockets = self.websockets.then(Port::reserve);
+        let tls_websockets = (self.websockets && tls.is_some()).then(Port::reserve);
 
         let mut config = self.global(dir.path());
         writeln!(config, "listener {} 127.0.0.1", plain.number()).unwrap();
@@ -105,6 +106,11 @@ impl Builder {
             writeln!(config, "listener {} 127.0.0.1", port.number()).unwrap();
             config += "protocol websockets\n";
         }
+        if let (Some(port), Some((ca_file, server))) = (&tls_websockets, &self.tls) {
+            writeln!(config, "listener {} 127.0.0.1", port.number()).unwrap();
+            config += "protocol websockets\n";
+            config += &tls_lines(ca_file, server, None);
+        }
         let config_file = write(dir.path(), "mosquitto.conf", &config);
         Mosquitto {
             program: run(&config_file).await,
@@ -112,6 +118,7 @@ impl Builder {
             plain,
             tls: tls.zip(self.tls.map(|(ca_file, _)| ca_file)),
             websockets,
+            tls_websockets,
             dir,
         }
     }

@@ -28,6 +28,7 @@ pub struct Mosquitto {
     plain: Port,
     tls: Option<(Port, PathBuf)>,
     websockets: Option<Port>,
+    tls_websockets: Option<Port>,
     // Last, so that the broker has ended before its folder goes.
     dir: TempDir,
 }
@@ -57,6 +58,12 @@ impl Mosquitto {
     pub fn websockets_addr(&self) -> SocketAddr {
         let port = self.websockets.as_ref();
         port.expect("a broker with websockets()").addr()
+    }
+
+    /// Its listener for MQTT over WebSockets over TLS.
+    pub fn tls_websockets_addr(&self) -> SocketAddr {
+        let port = self.tls_websockets.as_ref();
+        port.expect("a broker with tls() and websockets()").addr()
     }
 
     /// Anonymous access without TLS.

@@ -1,113 +1,18 @@
-//! TLS towards a broker, with verification errors that say what to do.
+//! Verification of a broker's certificate: webpki decides, and its refusals are put into words.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, OtherError, RootCertStore,
-    SignatureScheme,
-};
-use rustls_pki_types::pem::PemObject;
+use rustls::{CertificateError, DigitallySignedStruct, OtherError, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use x509_cert::der::Decode;
 
-/// Whose certificates a broker's certificate may chain to.
-#[derive(Debug, Clone, Copy)]
-pub enum Roots<'a> {
-    /// The system's root certificates.
-    System,
-    /// The certificates of this PEM file, and no others.
-    Pem {
-        /// Where it was read from, for messages.
-        file: &'a Path,
-        /// Its content.
-        bytes: &'a [u8],
-    },
-}
-
-/// Why TLS cannot be set up.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum TlsError {
-    /// No root certificates on this system.
-    #[error(
-        "this system has no root certificates; install the package ca-certificates, or name a file with ca_file"
-    )]
-    NoSystemRoots,
-    /// A CA file without certificates.
-    #[error("{0}: there is no certificate (PEM, \"BEGIN CERTIFICATE\") in this file")]
-    NoCertificates(PathBuf),
-    /// A CA file with something that is not a certificate.
-    #[error("{file}: {problem}")]
-    BadCertificate {
-        /// The file.
-        file: PathBuf,
-        /// What is wrong with it.
-        problem: String,
-    },
-    /// rustls refuses the settings.
-    #[error("TLS cannot be set up: {0}")]
-    Settings(String),
-}
-
-/// TLS 1.2 and 1.3 with these roots. Share the result: it also holds the tickets that make a reconnect cheap.
-pub fn client_config(roots: Roots<'_>) -> Result<Arc<ClientConfig>, TlsError> {
-    let (store, origin) = match roots {
-        Roots::System => (system_roots()?, Origin::System),
-        Roots::Pem { file, bytes } => (
-            Arc::new(read_roots(file, bytes)?),
-            Origin::File(file.to_owned()),
-        ),
-    };
-    let settings = |error: &dyn fmt::Display| TlsError::Settings(error.to_string());
-    let webpki = WebPkiServerVerifier::builder(store)
-        .build()
-        .map_err(|e| settings(&e))?;
-    let verifier = Arc::new(ExplainingVerifier { webpki, origin });
-    let config = ClientConfig::builder()
-        .dangerous()
-        .with_custom_certificate_verifier(verifier)
-        .with_no_client_auth();
-    Ok(Arc::new(config))
-}
-
-fn system_roots() -> Result<Arc<RootCertStore>, TlsError> {
-    static STORE: OnceLock<Arc<RootCertStore>> = OnceLock::new();
-    let store = STORE.get_or_init(|| {
-        let mut store = RootCertStore::empty();
-        store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        Arc::new(store)
-    });
-    if store.is_empty() {
-        Err(TlsError::NoSystemRoots)
-    } else {
-        Ok(Arc::clone(store))
-    }
-}
-
-fn read_roots(file: &Path, bytes: &[u8]) -> Result<RootCertStore, TlsError> {
-    let bad = |problem: String| TlsError::BadCertificate {
-        file: file.to_owned(),
-        problem,
-    };
-    let mut store = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(bytes) {
-        let certificate = certificate.map_err(|e| bad(format!("not readable as PEM: {e}")))?;
-        store
-            .add(certificate)
-            .map_err(|e| bad(format!("a certificate in it is not usable: {e}")))?;
-    }
-    if store.is_empty() {
-        Err(TlsError::NoCertificates(file.to_owned()))
-    } else {
-        Ok(store)
-    }
-}
-
+/// Which roots a certificate was held against.
 #[derive(Debug, Clone)]
-enum Origin {
+pub(super) enum Origin {
     System,
     File(PathBuf),
 }
@@ -121,11 +26,14 @@ impl fmt::Display for Origin {
     }
 }
 
+/// What to do about a certificate of another name.
+const OTHER_NAME: &str = "connect by a name that is in it, or, if it is the right broker, name that one with server_name";
+
 /// Leaves every decision to webpki, and puts its refusals into words.
 #[derive(Debug)]
-struct ExplainingVerifier {
-    webpki: Arc<WebPkiServerVerifier>,
-    origin: Origin,
+pub(super) struct ExplainingVerifier {
+    pub(super) webpki: Arc<WebPkiServerVerifier>,
+    pub(super) origin: Origin,
 }
 
 /// A refusal in words, as rustls carries it to the caller.
@@ -218,11 +126,11 @@ fn explain(
             )
         }
         CertificateError::NotValidForName => {
-            format!("{who} is not made out for the name {host}; connect by a name that is in it")
+            format!("{who} is not made out for the name {host}; {OTHER_NAME}")
         }
         CertificateError::NotValidForNameContext { presented, .. } => {
             format!(
-                "{who} is not made out for the name {host}, only for: {}",
+                "{who} is not made out for the name {host}, only for: {}; {OTHER_NAME}",
                 presented.join(", ")
             )
         }

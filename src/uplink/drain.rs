@@ -1,0 +1,311 @@
+//! Feeding one device's stored uplinks to its session, in their order, until none is left.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use tracing::{debug, info, warn};
+
+use super::Road;
+use super::check::{CheckError, check};
+use super::receipt::Receipt;
+use crate::message::{Qos, Uplink};
+use crate::registry::Device;
+use crate::session::{NotSent, Outcome, Publish, SubmitError, Ticket};
+use crate::store::UplinkQueue;
+use crate::store::records::{QueuedUplink, ReadLimit, ReceiptStatus};
+
+/// Stored uplinks of one device that may be with the session at a time.
+const WINDOW: usize = 64;
+
+/// How much is read from the store at once.
+const PAGE: ReadLimit = ReadLimit {
+    count: WINDOW,
+    bytes: 1024 * 1024,
+};
+
+/// How long to leave a store alone that cannot read.
+const STORE_PAUSE: Duration = Duration::from_secs(1);
+
+/// Feeds a device's stored uplinks to its session. There is one for each lane that is stored.
+pub(super) async fn drain(road: Arc<Road>, store: Arc<dyn UplinkQueue>, device: Arc<Device>) {
+    debug!(device = %device.id, "draining what is stored");
+    let mut drain = Drain {
+        road,
+        store,
+        device,
+        after: None,
+        on_the_way: VecDeque::new(),
+    };
+    let shutdown = drain.road.shutdown.clone();
+    let finished = tokio::select! {
+        finished = drain.run() => finished,
+        () = shutdown.cancelled() => false,
+    };
+    if finished {
+        info!(device = %drain.device.id, "everything that was stored has been sent");
+    } else {
+        drain.device.lane.abandon_drain();
+    }
+}
+
+struct Drain {
+    road: Arc<Road>,
+    store: Arc<dyn UplinkQueue>,
+    device: Arc<Device>,
+    /// Everything up to this place has been handed to the session or settled.
+    after: Option<u64>,
+    on_the_way: VecDeque<(QueuedUplink, Ticket)>,
+}
+
+impl Drain {
+    /// `true` when nothing is left, `false` when the program ends.
+    async fn run(&mut self) -> bool {
+        loop {
+            let horizon = self.device.lane.horizon();
+            let room = WINDOW - self.on_the_way.len();
+            let page = if room > 0 {
+                self.read(room).await
+            } else {
+                Vec::new()
+            };
+            let nothing_new = page.is_empty();
+            for uplink in page {
+                if uplink.seq >= horizon.before {
+                    break;
+                }
+                if !self.take(uplink).await {
+                    return false;
+                }
+            }
+            if nothing_new && room > 0 && self.device.lane.become_direct(&horizon) {
+                if !self.settle_rest().await {
+                    return false;
+                }
+                if self.device.lane.end_drain() {
+                    return true;
+                }
+                continue;
+            }
+            let device = Arc::clone(&self.device);
+            tokio::select! {
+                settled = self.settle_next(), if !self.on_the_way.is_empty() => {
+                    if !settled {
+                        return false;
+                    }
+                }
+                () = device.lane.changed.notified(), if room > 0 => {}
+            }
+        }
+    }
+
+    async fn read(&self, room: usize) -> Vec<QueuedUplink> {
+        let limit = ReadLimit {
+            count: room.min(PAGE.count),
+            ..PAGE
+        };
+        loop {
+            match self.store.read(&self.device.id, self.after, limit).await {
+                Ok(page) => return page,
+                Err(error) => {
+                    warn!(device = %self.device.id, "stored uplinks cannot be read: {error}");
+                    tokio::time::sleep(STORE_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    /// Hands one uplink to the session; `false` when the program ends.
+    async fn take(&mut self, uplink: QueuedUplink) -> bool {
+        self.after = Some(uplink.seq);
+        if self.device.lane.is_shadow(uplink.seq) {
+            return true;
+        }
+        let publish = match prepare(&self.device, &uplink) {
+            Ok(Some(publish)) => publish,
+            Ok(None) => {
+                self.end(&uplink, 0, ReceiptStatus::Expired, None);
+                return true;
+            }
+            // What was carried when it was stored is not carried any more: the configuration has changed.
+            Err(error) => {
+                self.end(
+                    &uplink,
+                    0,
+                    ReceiptStatus::Refused,
+                    Some(error.to_string().into()),
+                );
+                return true;
+            }
+        };
+        if let Some(pace) = &self.device.connector.pace {
+            pace.turn().await;
+        }
+        match self.device.session.submit_patiently(publish).await {
+            Ok(ticket) => {
+                self.on_the_way.push_back((uplink, ticket));
+                true
+            }
+            Err(SubmitError::Closed | SubmitError::Full) => false,
+        }
+    }
+
+    /// Waits for the oldest that is on the way; `false` when the program ends. Cancel-safe.
+    async fn settle_next(&mut self) -> bool {
+        let Some((_, ticket)) = self.on_the_way.front_mut() else {
+            return true;
+        };
+        let outcome = (&mut *ticket).await;
+        let attempts = ticket.attempts();
+        match self.on_the_way.pop_front() {
+            Some((uplink, _)) => self
+                .road
+                .settle_stored(&self.device, &uplink, attempts, outcome),
+            None => true,
+        }
+    }
+
+    async fn settle_rest(&mut self) -> bool {
+        while !self.on_the_way.is_empty() {
+            if !self.settle_next().await {
+                return false;
+            }
+        }
+        true
+    }
+
+    fn end(
+        &self,
+        uplink: &QueuedUplink,
+        attempts: u32,
+        status: ReceiptStatus,
+        detail: Option<Box<str>>,
+    ) {
+        let receipt = receipt(uplink, attempts, status, detail);
+        self.road.end_stored(&self.device, uplink, receipt);
+    }
+}
+
+/// What is to be published now; `None` when its time is over.
+fn prepare(device: &Device, stored: &QueuedUplink) -> Result<Option<Publish>, CheckError> {
+    let left = match stored.expires_at {
+        Some(at) => match at.duration_since(SystemTime::now()) {
+            Ok(left) => Some(left),
+            Err(_) => return Ok(None),
+        },
+        None => None,
+    };
+    let uplink = Uplink {
+        device: stored.device.clone(),
+        subtopic: stored.subtopic.clone(),
+        payload: stored.payload.clone(),
+        content_type: stored.content_type.clone(),
+        qos: Some(stored.qos),
+        retain: stored.retain,
+        expiry: None,
+        traceparent: stored.traceparent.clone(),
+    };
+    let publish = check(device, &uplink)?;
+    Ok(Some(Publish {
+        expires_at: left.map(|left| Instant::now() + left),
+        ..publish
+    }))
+}
+
+fn receipt(
+    uplink: &QueuedUplink,
+    attempts: u32,
+    status: ReceiptStatus,
+    detail: Option<Box<str>>,
+) -> Receipt {
+    Receipt {
+        id: uplink.id,
+        device: uplink.device.clone(),
+        status,
+        reason: None,
+        detail,
+        qos: uplink.qos,
+        attempts,
+        accepted_at: uplink.accepted_at,
+        completed_at: Some(SystemTime::now()),
+    }
+}
+
+impl Road {
+    /// Settles a stored uplink by what its session says; `false` when that is nothing final, because the program ends.
+    pub(super) fn settle_stored(
+        &self,
+        device: &Device,
+        uplink: &QueuedUplink,
+        attempts: u32,
+        outcome: Outcome,
+    ) -> bool {
+        let with = |status, reason, detail| Receipt {
+            reason,
+            ..receipt(uplink, attempts, status, detail)
+        };
+        let receipt = match outcome {
+            Outcome::Delivered { reason } => with(ReceiptStatus::Delivered, Some(reason), None),
+            Outcome::Sent => with(ReceiptStatus::Sent, None, None),
+            Outcome::Refused { reason, text } => with(ReceiptStatus::Refused, Some(reason), text),
+            Outcome::Expired => with(ReceiptStatus::Expired, None, None),
+            // It stays in the store, and is sent after the next start.
+            Outcome::Unconfirmed | Outcome::NotSent(NotSent::Closing) => return false,
+            Outcome::NotSent(NotSent::ConnectionRefused { reason, text }) => {
+                with(ReceiptStatus::Refused, Some(reason), text)
+            }
+            Outcome::NotSent(NotSent::Unusable(what)) => {
+                with(ReceiptStatus::Refused, None, Some(what))
+            }
+            Outcome::NotSent(NotSent::ContentType) => refused(with, &CheckError::ContentTypeV3),
+            Outcome::NotSent(NotSent::TooLarge { limit }) => {
+                refused(with, &CheckError::TooLarge { limit })
+            }
+            Outcome::NotSent(NotSent::Qos { highest }) => {
+                refused(with, &CheckError::Qos { highest })
+            }
+            Outcome::NotSent(NotSent::Retain) => refused(with, &CheckError::Retain),
+        };
+        self.end_stored(device, uplink, receipt);
+        true
+    }
+
+    /// Takes an uplink out of the store, for good.
+    pub(super) fn end_stored(&self, device: &Device, uplink: &QueuedUplink, receipt: Receipt) {
+        if let Some(store) = &self.store {
+            // Handed over by the call; what is lost of it in a crash makes the uplink come twice, not never.
+            drop(store.settle(&device.id, uplink.seq, receipt.clone().into()));
+        }
+        device.lane.tell(uplink.seq, &receipt);
+    }
+}
+
+fn refused(
+    with: impl FnOnce(ReceiptStatus, Option<crate::mqtt::reason::Reason>, Option<Box<str>>) -> Receipt,
+    why: &CheckError,
+) -> Receipt {
+    with(ReceiptStatus::Refused, None, Some(why.to_string().into()))
+}
+
+/// A stored uplink as the store takes it.
+pub(super) fn queued(
+    uplink: &Uplink,
+    publish_qos: Qos,
+    seq: u64,
+    id: crate::message::UplinkId,
+    accepted_at: SystemTime,
+) -> QueuedUplink {
+    QueuedUplink {
+        seq,
+        id,
+        device: uplink.device.clone(),
+        subtopic: uplink.subtopic.clone(),
+        payload: uplink.payload.clone(),
+        content_type: uplink.content_type.clone(),
+        qos: publish_qos,
+        retain: uplink.retain,
+        accepted_at,
+        expires_at: uplink.expiry.map(|expiry| accepted_at + expiry),
+        traceparent: uplink.traceparent.clone(),
+    }
+}

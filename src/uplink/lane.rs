@@ -1,0 +1,189 @@
+//! The order of one device's uplinks between memory and the store.
+//!
+//! ```text
+//! session's queue (memory) ── then ──► store, in the order of `seq` ── then ──► what comes next
+//! ```
+//!
+//! While a lane is *direct*, an uplink goes to its session's queue at once. One that is not confirmed within its wait is
+//! stored as well, and keeps its place in that queue: its copy in the store (a *shadow*) is only read after a restart.
+//! When the queue is full, or an uplink has to be durable before anything else, the lane becomes *stored*: everything
+//! behind goes to the store only, and a drain feeds it to the session, behind what was in the queue already. Once the
+//! store holds nothing that is not on its way, the lane is direct again. So accepted order is broker order throughout.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{Notify, oneshot};
+
+use super::receipt::Receipt;
+
+/// One device's lane.
+#[derive(Debug, Default)]
+pub struct Lane {
+    /// Whether uplinks go to the store first. Read without the lock on the per-message path: an uplink that comes in the
+    /// same moment as the change has no order relative to it.
+    stored: AtomicBool,
+    inner: Mutex<Inner>,
+    /// Something changed that the drain may wait for.
+    pub(super) changed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    /// A drain runs.
+    draining: bool,
+    /// Places in the store that are being written: nothing behind them may be sent before they are there.
+    writing: BTreeSet<u64>,
+    /// Counts writes that ended, so that a drain that has read nothing knows whether that is still true.
+    written: u64,
+    /// Places in the store whose uplink is in the session's queue as well.
+    shadows: HashSet<u64>,
+    /// Requests that wait for what becomes of a stored uplink.
+    waiting: HashMap<u64, oneshot::Sender<Receipt>>,
+}
+
+/// What a drain may take from the store.
+pub(super) struct Horizon {
+    /// Only what is before this place.
+    pub(super) before: u64,
+    /// The number of writes that had ended.
+    pub(super) written: u64,
+}
+
+impl Lane {
+    /// Whether uplinks go to the store first.
+    pub fn is_stored(&self) -> bool {
+        self.stored.load(Ordering::Acquire)
+    }
+
+    /// Sends everything that comes from now on to the store first; `true` when a drain has to be started.
+    pub(super) fn become_stored(&self) -> bool {
+        let mut inner = self.lock();
+        self.stored.store(true, Ordering::Release);
+        !std::mem::replace(&mut inner.draining, true)
+    }
+
+    /// Takes a place in the store, in the order of the calls; `true` beside it when a drain has to be started.
+    pub(super) fn begin_write(
+        &self,
+        next_seq: impl FnOnce() -> u64,
+    ) -> (u64, oneshot::Receiver<Receipt>, bool) {
+        let mut inner = self.lock();
+        self.stored.store(true, Ordering::Release);
+        let seq = next_seq();
+        let (sender, receiver) = oneshot::channel();
+        inner.writing.insert(seq);
+        inner.waiting.insert(seq, sender);
+        (seq, receiver, !std::mem::replace(&mut inner.draining, true))
+    }
+
+    /// The write of a place ended, well or not.
+    pub(super) fn end_write(&self, seq: u64, stored: bool) {
+        let mut inner = self.lock();
+        inner.writing.remove(&seq);
+        inner.written += 1;
+        if !stored {
+            inner.waiting.remove(&seq);
+        }
+        drop(inner);
+        self.changed.notify_one();
+    }
+
+    /// A place in the store whose uplink is in the session's queue as well, before it is written.
+    pub(super) fn begin_shadow(&self, seq: u64) {
+        self.lock().shadows.insert(seq);
+    }
+
+    /// The uplink of that place is settled, or was not stored after all.
+    pub(super) fn end_shadow(&self, seq: u64) {
+        self.lock().shadows.remove(&seq);
+    }
+
+    /// What a drain may take now.
+    pub(super) fn horizon(&self) -> Horizon {
+        let inner = self.lock();
+        Horizon {
+            before: inner.writing.first().copied().unwrap_or(u64::MAX),
+            written: inner.written,
+        }
+    }
+
+    /// Whether the uplink of this place is in the session's queue as well.
+    pub(super) fn is_shadow(&self, seq: u64) -> bool {
+        self.lock().shadows.contains(&seq)
+    }
+
+    /// Becomes direct again, if nothing was written since `horizon` and nothing is being written.
+    pub(super) fn become_direct(&self, horizon: &Horizon) -> bool {
+        let inner = self.lock();
+        let quiet = inner.writing.is_empty() && inner.written == horizon.written;
+        if quiet {
+            self.stored.store(false, Ordering::Release);
+        }
+        quiet
+    }
+
+    /// The drain ends, unless the lane is stored again.
+    pub(super) fn end_drain(&self) -> bool {
+        let mut inner = self.lock();
+        if self.is_stored() {
+            return false;
+        }
+        inner.draining = false;
+        true
+    }
+
+    /// The drain ends whatever is left: the program does.
+    pub(super) fn abandon_drain(&self) {
+        self.lock().draining = false;
+    }
+
+    /// Tells the request that waits for this place, if there is one.
+    pub(super) fn tell(&self, seq: u64, receipt: &Receipt) {
+        let waiting = self.lock().waiting.remove(&seq);
+        if let Some(waiting) = waiting {
+            // A request that has gone needs no answer.
+            let _ = waiting.send(receipt.clone());
+        }
+    }
+
+    /// The request no longer waits.
+    pub(super) fn forget(&self, seq: u64) {
+        self.lock().waiting.remove(&seq);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_taken_from_behind_a_place_that_is_being_written() {
+        let lane = Lane::default();
+        let (first, _, start) = lane.begin_write(|| 10);
+        let (second, _, again) = lane.begin_write(|| 11);
+        assert!(start && !again && lane.is_stored());
+        lane.end_write(second, true);
+        assert_eq!(lane.horizon().before, first);
+        lane.end_write(first, true);
+        assert_eq!(lane.horizon().before, u64::MAX);
+    }
+
+    #[test]
+    fn a_lane_becomes_direct_only_when_nothing_came_meanwhile() {
+        let lane = Lane::default();
+        let (seq, _, _) = lane.begin_write(|| 1);
+        let horizon = lane.horizon();
+        assert!(!lane.become_direct(&horizon), "something is being written");
+        lane.end_write(seq, true);
+        assert!(!lane.become_direct(&horizon), "something was written since");
+        assert!(!lane.end_drain(), "a stored lane keeps its drain");
+        assert!(lane.become_direct(&lane.horizon()) && !lane.is_stored() && lane.end_drain());
+        assert!(lane.become_stored(), "a new drain is needed");
+    }
+}
