@@ -1,5 +1,6 @@
 //! One connection while it lives: the window, keep-alive, the watchdog, renewal and the polite end.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -7,6 +8,7 @@ use tracing::{debug, warn};
 
 use super::backoff::{Close, Ended, renewal};
 use super::handle::{Command, Entry};
+use super::inbox::Inbox;
 use super::outcome::{NotSent, Outcome, Publish};
 use super::spec::Shared;
 use super::task::Session;
@@ -43,6 +45,7 @@ pub(super) async fn run(
     );
     let now = Instant::now();
     let mut live = Live {
+        inbox: Inbox::new(Arc::clone(&shared.downlinks), Arc::clone(&session.status)),
         limits: Limits::of(&connection, session.spec.window, ack),
         session,
         connection,
@@ -85,6 +88,11 @@ pub(super) async fn run(
             hint: "the link is cut or the broker hangs; the bridge connects again by itself",
             close: Close::Failed,
         },
+        Err(End::Overrun) => Ended::Lost {
+            what: "more downlinks came than can be stored at the moment".to_owned(),
+            hint: "the broker keeps them; see to the store: is its disk full, or slow?",
+            close: Close::Failed,
+        },
     }
 }
 
@@ -117,6 +125,8 @@ impl Limits {
 /// Why a connection is being drained.
 struct Drain {
     until: Instant,
+    /// The downlinks that had come before, and are acknowledged before the end.
+    downlinks: u64,
     then: Ended,
 }
 
@@ -128,6 +138,7 @@ enum End {
         text: Option<String>,
     },
     Silent,
+    Overrun,
 }
 
 impl From<ConnectionError> for End {
@@ -147,6 +158,7 @@ struct Live<'a> {
     connection: Connection,
     shared: &'a Shared,
     limits: Limits,
+    inbox: Inbox,
     keep_alive: Duration,
     renew_at: Option<Instant>,
     pinged_at: Option<Instant>,
@@ -231,18 +243,21 @@ impl Live<'_> {
         let alarm = tokio::time::sleep_until(alarm_at.into());
         tokio::pin!(ending, alarm);
         loop {
-            while let Some(packet) = self.connection.next_packet()? {
+            while self.inbox.has_room()
+                && let Some(packet) = self.connection.next_packet()?
+            {
                 self.receive(packet)?;
             }
+            self.inbox.hand_over();
             self.fill()?;
             let in_flight = self.session.ledger.len();
             self.session
                 .status
                 .in_flight
                 .store(in_flight as u64, Ordering::Relaxed);
-            if in_flight == 0
-                && let Some(drain) = self.drain.take()
-            {
+            let is_settled =
+                |drain: &mut Drain| in_flight == 0 && self.inbox.has_finished(drain.downlinks);
+            if let Some(drain) = self.drain.take_if(is_settled) {
                 return Ok(drain.then);
             }
             // The alarm is set far ahead while nothing is in flight, and only moved closer here: once per idle period,
@@ -258,7 +273,12 @@ impl Live<'_> {
             }
             tokio::select! {
                 biased;
-                progress = self.connection.progress() => progress?,
+                owed = self.inbox.taken() => {
+                    for (kind, pkid) in owed {
+                        self.acknowledge(kind, pkid)?;
+                    }
+                }
+                progress = self.connection.progress(), if self.inbox.has_room() => progress?,
                 command = self.session.commands.recv(), if self.has_room() => match command {
                     Some(Command::Publish(entry)) => self.send(entry)?,
                     Some(Command::Connect) => {}
@@ -375,7 +395,10 @@ impl Live<'_> {
     fn receive(&mut self, packet: Packet) -> Result<(), End> {
         match packet {
             Packet::Ack(ack) => self.receive_ack(ack),
-            Packet::Publish(publish) => self.receive_downlink(publish),
+            Packet::Publish(publish) => {
+                self.receive_downlink(publish);
+                Ok(())
+            }
             Packet::PingResp if self.probation && self.session.ledger.len() == 0 => {
                 self.try_alone()
             }
@@ -457,15 +480,24 @@ impl Live<'_> {
         self.repeat(usize::MAX)
     }
 
-    fn receive_downlink(&mut self, publish: packet::Publish) -> Result<(), End> {
-        match self.session.spec.routes.find(&publish.topic) {
+    fn receive_downlink(&mut self, publish: packet::Publish) {
+        let owed = match publish.qos {
+            Qos::AtMostOnce => None,
+            Qos::AtLeastOnce => Some((AckKind::PubAck, publish.pkid)),
+            Qos::ExactlyOnce => Some((AckKind::PubRec, publish.pkid)),
+        };
+        // Left to the next connection: otherwise a steady flow would hold up the end of this one, or arrive twice.
+        if self.drain.is_some() && owed.is_some() && self.session.spec.session_expiry > 0 {
+            return;
+        }
+        let downlink = match self.session.spec.routes.find(&publish.topic) {
             Some((device, topic)) => {
                 self.session
                     .status
                     .counters
                     .downlinks
                     .fetch_add(1, Ordering::Relaxed);
-                self.shared.downlinks.accept(Downlink {
+                Some(Downlink {
                     device: device.clone(),
                     topic: topic.into(),
                     payload: publish.payload,
@@ -473,17 +505,14 @@ impl Live<'_> {
                     qos: publish.qos,
                     retained: publish.retain,
                     received_at: SystemTime::now(),
-                });
+                })
             }
             None => {
-                warn!(client_id = %self.session.shown_client_id, "a downlink on a topic of no registered device")
+                warn!(client_id = %self.session.shown_client_id, "a downlink on a topic of no registered device");
+                None
             }
-        }
-        match publish.qos {
-            Qos::AtMostOnce => Ok(()),
-            Qos::AtLeastOnce => self.acknowledge(AckKind::PubAck, publish.pkid),
-            Qos::ExactlyOnce => self.acknowledge(AckKind::PubRec, publish.pkid),
-        }
+        };
+        self.inbox.push(downlink, owed);
     }
 
     fn acknowledge(&mut self, kind: AckKind, pkid: u16) -> Result<(), End> {
@@ -499,6 +528,7 @@ impl Live<'_> {
     fn start_drain(&mut self, then: Ended) {
         self.drain = Some(Drain {
             until: Instant::now() + DRAIN_LIMIT,
+            downlinks: self.inbox.mark(),
             then,
         });
     }
@@ -519,7 +549,13 @@ impl Live<'_> {
         }
         match self.pinged_at {
             Some(pinged) if self.connection.last_read() > pinged => self.pinged_at = None,
-            Some(pinged) if now >= pinged + PING_LIMIT => return Err(End::Silent),
+            Some(pinged) if now >= pinged + PING_LIMIT => {
+                return Err(if self.inbox.has_room() {
+                    End::Silent
+                } else {
+                    End::Overrun
+                });
+            }
             _ => {}
         }
         let stalled = self

@@ -81,6 +81,8 @@ pub struct Counters {
     pub repeated: AtomicU64,
     /// Downlinks received.
     pub downlinks: AtomicU64,
+    /// QoS 0 downlinks dropped, because too many waited while none could be stored.
+    pub downlinks_dropped: AtomicU64,
 }
 
 /// Shared between a session and those who ask about it.

@@ -1,13 +1,17 @@
 //! A session against a broker that does what a test tells it to, over real sockets.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
+use futures_util::future::BoxFuture;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+
+mod downlinks;
 
 use super::*;
 use crate::broker::MqttVersion;
@@ -168,12 +172,39 @@ fn empty_connect() -> Connect {
     }
 }
 
-#[derive(Default)]
-struct Downlinks(Mutex<Vec<Downlink>>);
+/// What was given to it waits until the test answers.
+struct Downlinks {
+    given: mpsc::UnboundedSender<Given>,
+}
+
+/// One call: the downlinks, and where to answer.
+struct Given {
+    downlinks: Arc<[Downlink]>,
+    answer: oneshot::Sender<Result<(), NotTaken>>,
+}
 
 impl DownlinkSink for Downlinks {
-    fn accept(&self, downlink: Downlink) {
-        self.0.lock().unwrap().push(downlink);
+    fn accept(&self, downlinks: Arc<[Downlink]>) -> BoxFuture<'static, Result<(), NotTaken>> {
+        let (answer, answered) = oneshot::channel();
+        let _ = self.given.send(Given { downlinks, answer });
+        Box::pin(async { answered.await.unwrap_or(Ok(())) })
+    }
+}
+
+impl Given {
+    fn payloads(&self) -> Vec<&str> {
+        let payloads = self.downlinks.iter().map(|d| &d.payload[..]);
+        payloads.map(|p| std::str::from_utf8(p).unwrap()).collect()
+    }
+
+    fn take(self) {
+        self.answer.send(Ok(())).unwrap();
+    }
+
+    fn refuse(self) {
+        self.answer
+            .send(Err(NotTaken("the disk is full".into())))
+            .unwrap();
     }
 }
 
@@ -181,7 +212,7 @@ impl DownlinkSink for Downlinks {
 struct Bench {
     listener: TcpListener,
     handle: SessionHandle,
-    downlinks: Arc<Downlinks>,
+    given: mpsc::UnboundedReceiver<Given>,
     shutdown: CancellationToken,
     task: JoinHandle<()>,
 }
@@ -214,12 +245,12 @@ impl Bench {
             eager: false,
         };
         change(&mut spec);
-        let downlinks = Arc::new(Downlinks::default());
+        let (sender, given) = mpsc::unbounded_channel();
         let shutdown = CancellationToken::new();
         let shared = Shared {
             gate: Arc::new(ConnectGate::new(1000, 10)),
             budget: Budget::new(1 << 20),
-            downlinks: Arc::clone(&downlinks) as Arc<dyn DownlinkSink>,
+            downlinks: Arc::new(Downlinks { given: sender }),
             shutdown: shutdown.clone(),
         };
         let (session, handle) = Session::new(spec, &shared);
@@ -227,7 +258,7 @@ impl Bench {
         Self {
             listener,
             handle,
-            downlinks,
+            given,
             shutdown,
             task,
         }
@@ -673,39 +704,6 @@ async fn qos_0_is_sent_and_qos_2_is_delivered_once_completed() {
     }))
     .await;
     assert_eq!(within("the outcome", twice).await, DELIVERED);
-}
-
-#[tokio::test]
-async fn downlinks_find_their_device_and_are_acknowledged() {
-    let bench = Bench::plain().await;
-    bench.handle.wake();
-    let mut peer = Peer::welcome(&bench.listener).await;
-    assert!(
-        matches!(peer.next().await, Packet::Subscribe { filters, .. } if filters[0].0 == "down/a/#")
-    );
-    let downlink = packet::Publish {
-        dup: false,
-        qos: Qos::AtLeastOnce,
-        retain: false,
-        topic: "down/a/set/led".to_owned(),
-        pkid: 77,
-        payload: "on".into(),
-        content_type: Some("text/plain".to_owned()),
-    };
-    peer.send(Packet::Publish(downlink)).await;
-    assert!(matches!(
-        peer.next().await,
-        Packet::Ack(Ack {
-            kind: AckKind::PubAck,
-            pkid: 77,
-            ..
-        })
-    ));
-    let received = bench.downlinks.0.lock().unwrap();
-    assert_eq!(
-        (&*received[0].topic, &received[0].payload[..]),
-        ("set/led", &b"on"[..])
-    );
 }
 
 #[tokio::test]
