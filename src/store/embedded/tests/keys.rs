@@ -153,7 +153,9 @@ async fn records_are_kept_by_kind_and_key() {
     let delete = fixture.store.delete_record(RecordKind::AccessToken, "b");
     assert_eq!(delete.await, Ok(false));
     fixture.reopen().await;
-    let store = &fixture.store;
+    // As other parts hold it.
+    let engine: Arc<dyn Engine> = fixture.store.clone();
+    let store: Arc<dyn Records> = engine;
     let all = store.records(RecordKind::AccessToken, None, 10).await;
     assert_eq!(all, Ok(vec![key(""), key("a"), key("c")]));
     let some = store.records(RecordKind::AccessToken, Some(""), 1).await;
