@@ -5,6 +5,7 @@
 mod breaking;
 mod cli;
 mod client_certificates;
+mod crowd;
 mod demo;
 pub mod harness;
 mod hostile;
