@@ -56,6 +56,22 @@ pub enum ConnectionError {
     NotConnAck,
 }
 
+impl ConnectionError {
+    /// Whether the peer ended the connection, in one of the ways in which sockets tell that: in order, by a reset because
+    /// it had not read everything, or without TLS's goodbye.
+    pub fn is_closed_by_peer(&self) -> bool {
+        use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+        match self {
+            Self::Closed => true,
+            Self::Io(error) => matches!(
+                error.kind(),
+                BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof
+            ),
+            Self::Codec(_) | Self::NoConnAck | Self::NotConnAck => false,
+        }
+    }
+}
+
 impl Connection {
     /// Sends CONNECT and waits for CONNACK, whatever it says. The password and what else is `hidden` are left out of all
     /// that the broker says.

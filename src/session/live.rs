@@ -51,6 +51,8 @@ pub(super) async fn run(
         renew_at: lifetime.map(|lifetime| now + renewal(lifetime, rand::random())),
         pinged_at: None,
         drain: None,
+        same_session: false,
+        probation: false,
     };
     let ended = match live.begin(ack.session_present) {
         Ok(()) => live.turn().await,
@@ -72,10 +74,10 @@ pub(super) async fn run(
         Err(End::Connection(error)) => Ended::Lost {
             what: error.to_string(),
             hint: "the bridge connects again by itself",
-            close: match error {
-                ConnectionError::Closed if live.session.ledger.len() == 0 => Close::WhileIdle,
-                ConnectionError::Closed => Close::WithMessages,
-                _ => Close::Failed,
+            close: match error.is_closed_by_peer() {
+                true if live.session.ledger.len() == 0 => Close::WhileIdle,
+                true => Close::WithMessages,
+                false => Close::Failed,
             },
         },
         Err(End::Silent) => Ended::Lost {
@@ -149,44 +151,29 @@ struct Live<'a> {
     renew_at: Option<Instant>,
     pinged_at: Option<Instant>,
     drain: Option<Drain>,
+    /// The broker still has the session that the repeated messages were sent in.
+    same_session: bool,
+    /// The first message to repeat is sent alone, once the broker has answered a ping; see `suspect`.
+    probation: bool,
 }
 
 impl Live<'_> {
     /// Subscribes, and sends again what the last connection left unsettled, before anything new.
     fn begin(&mut self, session_present: bool) -> Result<(), End> {
-        let repeat = std::mem::take(&mut self.session.repeat);
         // The old identifiers are only good in the old session, and must all fit into the window again.
-        let same = session_present && repeat.len() <= self.limits.window;
-        let mut repeated = 0;
-        for mut sent in repeat {
-            if same && sent.released {
-                self.acknowledge(AckKind::PubRel, sent.pkid)?;
-            } else if !sent.entry.slip.mark_sent() {
-                continue;
-            } else if sent
-                .entry
-                .publish
-                .expires_at
-                .is_some_and(|at| at <= Instant::now())
-            {
-                sent.entry.slip.settle(Outcome::Expired);
-                continue;
-            } else {
-                sent.released = false;
-                if !same {
-                    sent.pkid = self.session.ledger.next_pkid();
-                }
-                self.connection
-                    .queue_publish(parts(&sent.entry.publish, sent.pkid, same))?;
-            }
-            self.session.ledger.repeated(sent);
-            repeated += 1;
+        self.same_session = session_present && self.session.repeat.len() <= self.limits.window;
+        let first = self
+            .session
+            .repeat
+            .front()
+            .map(|sent| sent.entry.slip.identity());
+        self.probation = first.is_some_and(|first| self.session.suspect.on_probation(first));
+        if self.probation {
+            // Nothing is sent before the link is proven to work; see `suspect`.
+            self.connection.queue(&Packet::PingReq)?;
+        } else {
+            self.repeat(usize::MAX)?;
         }
-        self.session
-            .status
-            .counters
-            .repeated
-            .fetch_add(repeated, Ordering::Relaxed);
         for filters in self
             .session
             .spec
@@ -202,6 +189,38 @@ impl Live<'_> {
             self.connection
                 .queue(&Packet::Subscribe { pkid, filters })?;
         }
+        Ok(())
+    }
+
+    /// Sends again what the last connection left unsettled, at the most so many.
+    fn repeat(&mut self, most: usize) -> Result<(), End> {
+        let same = self.same_session;
+        let mut repeated = 0;
+        while repeated < most
+            && let Some(mut sent) = self.session.repeat.pop_front()
+        {
+            if same && sent.released {
+                self.acknowledge(AckKind::PubRel, sent.pkid)?;
+            } else if let Some(at) = sent.entry.publish.expires_at
+                && at <= Instant::now()
+            {
+                sent.entry.slip.settle(Outcome::Expired);
+                continue;
+            } else if !sent.entry.slip.mark_sent() {
+                continue;
+            } else {
+                sent.released = false;
+                if !same {
+                    sent.pkid = self.session.ledger.next_pkid();
+                }
+                self.connection
+                    .queue_publish(parts(&sent.entry.publish, sent.pkid, same))?;
+            }
+            self.session.ledger.repeated(sent);
+            repeated += 1;
+        }
+        let counter = &self.session.status.counters.repeated;
+        counter.fetch_add(repeated as u64, Ordering::Relaxed);
         Ok(())
     }
 
@@ -264,6 +283,7 @@ impl Live<'_> {
 
     fn has_room(&self) -> bool {
         self.drain.is_none()
+            && !self.probation
             && self.session.ledger.len() < self.limits.window
             && !self.connection.is_congested()
     }
@@ -356,6 +376,9 @@ impl Live<'_> {
         match packet {
             Packet::Ack(ack) => self.receive_ack(ack),
             Packet::Publish(publish) => self.receive_downlink(publish),
+            Packet::PingResp if self.probation && self.session.ledger.len() == 0 => {
+                self.try_alone()
+            }
             Packet::PingResp => Ok(()),
             Packet::SubAck { reasons, .. } => {
                 if let Some(reason) = reasons.iter().find(|reason| reason.is_error()) {
@@ -388,17 +411,16 @@ impl Live<'_> {
             AckKind::PubRec => {
                 // Unknown ones are released as well: the broker then forgets them.
                 self.session.ledger.released(ack.pkid);
-                return self.acknowledge(AckKind::PubRel, ack.pkid);
+                self.acknowledge(AckKind::PubRel, ack.pkid)
             }
-            AckKind::PubRel => return self.acknowledge(AckKind::PubComp, ack.pkid),
+            AckKind::PubRel => self.acknowledge(AckKind::PubComp, ack.pkid),
         }
-        Ok(())
     }
 
-    fn settle(&mut self, ack: Ack) {
+    fn settle(&mut self, ack: Ack) -> Result<(), End> {
         let Some(entry) = self.session.ledger.settled(ack.pkid) else {
             debug!(client_id = %self.session.shown_client_id, pkid = ack.pkid, "an acknowledgement for nothing in flight");
-            return;
+            return Ok(());
         };
         let counters = &self.session.status.counters;
         entry.slip.settle(if ack.reason.is_error() {
@@ -411,6 +433,28 @@ impl Live<'_> {
             counters.delivered.fetch_add(1, Ordering::Relaxed);
             Outcome::Delivered { reason: ack.reason }
         });
+        if self.probation {
+            self.end_probation()
+        } else {
+            Ok(())
+        }
+    }
+
+    /// The link works: the message that the broker seems to hang up over is sent, and nothing else.
+    fn try_alone(&mut self) -> Result<(), End> {
+        self.repeat(1)?;
+        if self.session.ledger.len() == 0 {
+            self.end_probation()
+        } else {
+            Ok(())
+        }
+    }
+
+    /// It was settled, or nobody waits for it any more: the others follow.
+    fn end_probation(&mut self) -> Result<(), End> {
+        self.probation = false;
+        self.session.suspect.clear();
+        self.repeat(usize::MAX)
     }
 
     fn receive_downlink(&mut self, publish: packet::Publish) -> Result<(), End> {

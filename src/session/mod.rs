@@ -15,6 +15,7 @@ mod outcome;
 mod routes;
 mod spec;
 mod status;
+mod suspect;
 mod task;
 mod ticket;
 

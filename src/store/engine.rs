@@ -11,7 +11,7 @@ use futures_util::future::BoxFuture;
 use super::health::{Counters, Health};
 use super::records::{
     Backlog, Begun, BodyHash, HistoryPage, KeyedAnswer, QueuedUplink, ReadLimit, ReceiptRecord,
-    ReceiptStatus, RecordKind, Window,
+    ReceiptStatus, Record, RecordKind, Window,
 };
 use crate::device::DeviceId;
 use crate::message::{Downlink, UplinkId};
@@ -125,12 +125,7 @@ pub trait Records: Send + Sync {
     fn record(&self, kind: RecordKind, key: &str) -> Answer<Option<Vec<u8>>>;
 
     /// At the most `limit` records with keys behind `after`, in the order of their keys.
-    fn records(
-        &self,
-        kind: RecordKind,
-        after: Option<&str>,
-        limit: usize,
-    ) -> Answer<Vec<(Box<str>, Vec<u8>)>>;
+    fn records(&self, kind: RecordKind, after: Option<&str>, limit: usize) -> Answer<Vec<Record>>;
 
     /// Removes a record and says whether there was one.
     fn delete_record(&self, kind: RecordKind, key: &str) -> Answer<bool>;

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "this is how a test fails")]
 
 mod breaking;
+mod chaos;
 mod cli;
 mod client_certificates;
 mod crowd;

@@ -2,18 +2,22 @@
 
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use redb::{Builder, DatabaseError, StorageBackend};
+use redb::{Builder, Database, DatabaseError, StorageBackend};
 
-use super::super::file::{Connect, StoreFile};
+use super::super::access::Connect;
+use super::super::file::StoreFile;
+use super::super::overlay::Overlay;
 
 /// The disk. Clones are the same disk.
 #[derive(Clone)]
 pub(super) struct Disk(Arc<Mutex<State>>);
+
+const CACHE: usize = 1024 * 1024;
 
 /// What fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,22 +57,14 @@ impl Disk {
 
     /// A store on this disk. A handle that was opened before a cut stays dead.
     pub(super) fn file(&self) -> StoreFile {
-        let (disk, power) = (self.clone(), self.lock().power);
-        let connect: Connect = Arc::new(move |_, check| {
-            if disk.lock().power != power {
-                return Err(DatabaseError::DatabaseAlreadyOpen);
-            }
-            let backend = Backend {
-                disk: disk.clone(),
-                power,
-            };
-            Builder::new()
-                .set_cache_size(1024 * 1024)
-                .set_check_integrity_on_open(check)
-                .create_with_backend(backend)
-        });
-        let path = PathBuf::from("a disk in memory");
-        StoreFile { path, connect }
+        let backend = Backend {
+            disk: self.clone(),
+            power: self.lock().power,
+        };
+        StoreFile {
+            path: PathBuf::from("a disk in memory"),
+            connect: Arc::new(backend),
+        }
     }
 
     /// From the operation after so many more on, it fails.
@@ -123,6 +119,7 @@ fn put(image: &mut Vec<u8>, offset: usize, data: &[u8]) {
     image[offset..end].copy_from_slice(data);
 }
 
+#[derive(Clone)]
 struct Backend {
     disk: Disk,
     power: u64,
@@ -148,6 +145,21 @@ impl Backend {
             }
             _ => Ok(state),
         }
+    }
+}
+
+impl Connect for Backend {
+    fn to_write(&self, _: &Path, check: bool) -> Result<Database, DatabaseError> {
+        Builder::new()
+            .set_cache_size(CACHE)
+            .set_check_integrity_on_open(check)
+            .create_with_backend(self.clone())
+    }
+
+    fn to_read(&self, _: &Path) -> Result<Database, DatabaseError> {
+        Builder::new()
+            .set_cache_size(CACHE)
+            .create_with_backend(Overlay::new(self.clone())?)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Requests with an idempotency key.
 
 use super::*;
-use crate::store::records::{Begun, KeyedAnswer, RecordKind};
+use crate::store::records::{Begun, KeyedAnswer, Record, RecordKind};
 use crate::store::{IdempotencyKeys, KeyLimits, Records};
 
 const BODY: [u8; 32] = [1; 32];
@@ -121,7 +121,10 @@ async fn keys_are_free_again_when_they_are_too_old_or_too_many() {
 #[tokio::test]
 async fn records_are_kept_by_kind_and_key() {
     let mut fixture = Fixture::new(Limits::default());
-    let key = |name: &str| (name.into(), name.as_bytes().to_vec());
+    let key = |name: &str| Record {
+        key: name.into(),
+        value: name.as_bytes().to_vec(),
+    };
     for name in ["c", "a", "b", ""] {
         let value = name.as_bytes().to_vec();
         let put = fixture
