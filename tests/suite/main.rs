@@ -6,6 +6,7 @@ mod breaking;
 mod chaos;
 mod cli;
 mod client_certificates;
+mod crowd;
 mod demo;
 pub mod harness;
 mod hostile;
