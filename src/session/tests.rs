@@ -666,6 +666,25 @@ async fn a_message_that_is_innocent_is_delivered_when_it_is_tried_alone() {
 }
 
 #[tokio::test]
+async fn a_session_has_begun_when_its_subscriptions_are_answered() {
+    let bench = Bench::plain().await;
+    bench.handle.wake();
+    let status = Arc::clone(bench.handle.status());
+    let begun = tokio::spawn(async move { status.has_begun().await });
+    let mut peer = Peer::welcome(&bench.listener).await;
+    let Packet::Subscribe { pkid, .. } = peer.next().await else {
+        panic!("no SUBSCRIBE");
+    };
+    assert!(!begun.is_finished());
+    peer.send(Packet::SubAck {
+        pkid,
+        reasons: vec![Reason(1)],
+    })
+    .await;
+    within("the beginning", begun).await.unwrap();
+}
+
+#[tokio::test]
 async fn qos_0_is_sent_and_qos_2_is_delivered_once_completed() {
     let bench = Bench::plain().await;
     let sent = bench
