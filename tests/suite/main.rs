@@ -7,6 +7,7 @@ mod chaos;
 mod cli;
 mod client_certificates;
 mod demo;
+mod downlinks;
 pub mod harness;
 mod hostile;
 mod paho;
