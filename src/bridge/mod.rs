@@ -22,7 +22,7 @@ use crate::config::Config;
 use crate::downlink::{self, Hub, Intake};
 use crate::http::{self, Api, HttpLimits};
 use crate::message::Downlink;
-use crate::observe::Health;
+use crate::observe::{Health, StoreHealth};
 use crate::registry::Registry;
 use crate::session::{Budget, ConnectGate, DownlinkSink, NotTaken, Session, Shared};
 use crate::store::{Embedded, Engine, OpenError};
@@ -99,6 +99,7 @@ impl Bridge {
                 wait: config.http.wait,
                 max_wait: config.http.max_wait,
             },
+            receipts: config.store.limits.receipts,
             shutdown: CancellationToken::new(),
         };
         Ok(Self {
@@ -142,7 +143,10 @@ impl Bridge {
         tasks.close();
         // Health is answered until the very end, so that the drain can be watched.
         let management_end = CancellationToken::new();
-        let health = Arc::new(Health::new(Arc::clone(&api.registry)));
+        let store_health = store
+            .clone()
+            .map(|store| -> StoreHealth { Box::new(move || store.health()) });
+        let health = Arc::new(Health::new(Arc::clone(&api.registry), store_health));
         let management = http::serve(
             management,
             http::management(Arc::clone(&health)),

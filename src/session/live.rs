@@ -54,6 +54,7 @@ pub(super) async fn run(
         renew_at: lifetime.map(|lifetime| now + renewal(lifetime, rand::random())),
         pinged_at: None,
         drain: None,
+        subscribes: 0,
         same_session: false,
         probation: false,
     };
@@ -163,6 +164,8 @@ struct Live<'a> {
     renew_at: Option<Instant>,
     pinged_at: Option<Instant>,
     drain: Option<Drain>,
+    /// SUBSCRIBEs that the broker has not answered.
+    subscribes: usize,
     /// The broker still has the session that the repeated messages were sent in.
     same_session: bool,
     /// The first message to repeat is sent alone, once the broker has answered a ping; see `suspect`.
@@ -200,6 +203,10 @@ impl Live<'_> {
             let pkid = self.session.ledger.next_pkid();
             self.connection
                 .queue(&Packet::Subscribe { pkid, filters })?;
+            self.subscribes += 1;
+        }
+        if self.subscribes == 0 {
+            self.session.status.subscribed();
         }
         Ok(())
     }
@@ -404,9 +411,13 @@ impl Live<'_> {
             }
             Packet::PingResp => Ok(()),
             Packet::SubAck { reasons, .. } => {
+                self.subscribes = self.subscribes.saturating_sub(1);
+                if self.subscribes == 0 {
+                    self.session.status.subscribed();
+                }
                 if let Some(reason) = reasons.iter().find(|reason| reason.is_error()) {
                     warn!(
-                        connector = %self.session.spec.connector, client_id = %self.session.spec.client_id,
+                        connector = %self.session.spec.connector, client_id = %self.session.shown_client_id,
                         "the broker refuses a subscription: {reason}"
                     );
                     self.session.status.note(
@@ -418,7 +429,7 @@ impl Live<'_> {
             }
             Packet::Disconnect { reason, text } => Err(End::Dismissed { reason, text }),
             other => {
-                debug!(client_id = %self.session.spec.client_id, "unexpected packet: {other:?}");
+                debug!(client_id = %self.session.shown_client_id, "unexpected packet: {other:?}");
                 Err(ConnectionError::Codec(CodecError::Malformed(
                     "packet that only a client sends".to_owned(),
                 ))
@@ -442,7 +453,7 @@ impl Live<'_> {
 
     fn settle(&mut self, ack: Ack) -> Result<(), End> {
         let Some(entry) = self.session.ledger.settled(ack.pkid) else {
-            debug!(client_id = %self.session.spec.client_id, pkid = ack.pkid, "an acknowledgement for nothing in flight");
+            debug!(client_id = %self.session.shown_client_id, pkid = ack.pkid, "an acknowledgement for nothing in flight");
             return Ok(());
         };
         let counters = &self.session.status.counters;
@@ -508,7 +519,7 @@ impl Live<'_> {
                 })
             }
             None => {
-                warn!(client_id = %self.session.spec.client_id, "a downlink on a topic of no registered device");
+                warn!(client_id = %self.session.shown_client_id, "a downlink on a topic of no registered device");
                 None
             }
         };

@@ -40,12 +40,14 @@ pub struct SessionSpec {
     pub connector: ConnectorName,
     /// Where to connect.
     pub endpoint: Endpoint,
-    /// As whom.
+    /// As whom. Shown without what is hidden.
     pub client_id: Arc<str>,
     /// MQTT user name.
     pub username: Option<String>,
     /// MQTT password.
     pub password: Password,
+    /// Secrets that may stand in topics, names, and the broker's words, besides the password.
+    pub hidden: Vec<Secret>,
     /// Keep-alive, in seconds.
     pub keep_alive: u16,
     /// How long the broker keeps the session while it is away, in seconds; 0 is a clean start.
@@ -64,6 +66,15 @@ pub struct SessionSpec {
     pub window: usize,
     /// Whether it connects at once, or when it is first needed.
     pub eager: bool,
+}
+
+impl SessionSpec {
+    /// The client id as it may be shown.
+    pub(super) fn shown_client_id(&self) -> Arc<str> {
+        let id = self.client_id.to_string();
+        let hidden = self.hidden.iter();
+        hidden.fold(id, |id, secret| secret.hide_in(&id)).into()
+    }
 }
 
 /// What all sessions share.

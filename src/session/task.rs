@@ -32,6 +32,8 @@ const PRUNE: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub struct Session {
     pub(super) spec: SessionSpec,
+    /// For logs and answers.
+    pub(super) shown_client_id: Arc<str>,
     pub(super) status: Arc<Status>,
     pub(super) commands: mpsc::Receiver<Command>,
     /// Sent on an earlier connection and not settled: first on the next one.
@@ -46,13 +48,15 @@ pub struct Session {
 impl Session {
     /// A session, and the handle that the rest of the program reaches it by.
     pub fn new(spec: SessionSpec, shared: &Shared) -> (Self, SessionHandle) {
+        let shown_client_id = spec.shown_client_id();
         let (handle, commands) = SessionHandle::new(
             spec.queue,
             Arc::clone(&shared.budget),
-            Arc::clone(&spec.client_id),
+            Arc::clone(&shown_client_id),
         );
         let session = Self {
             spec,
+            shown_client_id,
             status: Arc::clone(handle.status()),
             commands,
             repeat: VecDeque::new(),
@@ -189,14 +193,15 @@ impl Session {
             version,
             max_incoming: self.spec.max_incoming,
         };
-        let (connection, ack) = Connection::establish(stream, codec, connect)
-            .await
-            .map_err(before_connack)?;
+        let (connection, ack) =
+            Connection::establish(stream, codec, connect, self.spec.hidden.clone())
+                .await
+                .map_err(before_connack)?;
         drop(permit);
         if ack.reason == Reason::UNSUPPORTED_PROTOCOL_VERSION && self.spec.version.refused(version)
         {
             warn!(
-                connector = %self.spec.connector, client_id = %self.spec.client_id,
+                connector = %self.spec.connector, client_id = %self.shown_client_id,
                 "the broker does not speak MQTT 5: using 3.1.1; write mqtt_version = \"3.1.1\" to make that permanent"
             );
             return Ok(Established::OtherVersion);
@@ -209,7 +214,7 @@ impl Session {
         }
         self.status.connected(version, fresh.expires_at);
         info!(
-            connector = %self.spec.connector, client_id = %self.spec.client_id, mqtt = %version,
+            connector = %self.spec.connector, client_id = %self.shown_client_id, mqtt = %version,
             session_present = ack.session_present, "connected"
         );
         Ok(Established::Live(connection, ack, fresh.lifetime))
@@ -222,7 +227,7 @@ impl Session {
             Ended::Renewal => {
                 // A connection that lived until its renewal was a good one.
                 self.backoff = Backoff::default();
-                debug!(connector = %self.spec.connector, client_id = %self.spec.client_id, "renewing the token");
+                debug!(connector = %self.spec.connector, client_id = %self.shown_client_id, "renewing the token");
                 return Some(Wait::none(began));
             }
             _ => {}
@@ -231,7 +236,7 @@ impl Session {
         let what = in_words(ended);
         let delay = jitter(next.delay, rand::random());
         warn!(
-            connector = %self.spec.connector, client_id = %self.spec.client_id, state = next.state.name(),
+            connector = %self.spec.connector, client_id = %self.shown_client_id, state = next.state.name(),
             retry_in = ?delay, hint = next.hint, "{what}"
         );
         self.status.trouble(next.state, what, next.hint);
@@ -310,7 +315,7 @@ impl Session {
             sent.entry.slip.settle(Outcome::Unconfirmed);
         }
         self.status.enter(State::Closed);
-        debug!(connector = %self.spec.connector, client_id = %self.spec.client_id, "session ended");
+        debug!(connector = %self.spec.connector, client_id = %self.shown_client_id, "session ended");
     }
 }
 

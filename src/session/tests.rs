@@ -233,6 +233,7 @@ impl Bench {
             client_id: "a".into(),
             username: None,
             password: Password::None,
+            hidden: Vec::new(),
             keep_alive: 60,
             session_expiry: 0,
             version: VersionChoice::new(None),
@@ -662,6 +663,25 @@ async fn a_message_that_is_innocent_is_delivered_when_it_is_tried_alone() {
     for ticket in tickets {
         assert_eq!(within("an outcome", ticket).await, DELIVERED);
     }
+}
+
+#[tokio::test]
+async fn a_session_has_begun_when_its_subscriptions_are_answered() {
+    let bench = Bench::plain().await;
+    bench.handle.wake();
+    let status = Arc::clone(bench.handle.status());
+    let begun = tokio::spawn(async move { status.has_begun().await });
+    let mut peer = Peer::welcome(&bench.listener).await;
+    let Packet::Subscribe { pkid, .. } = peer.next().await else {
+        panic!("no SUBSCRIBE");
+    };
+    assert!(!begun.is_finished());
+    peer.send(Packet::SubAck {
+        pkid,
+        reasons: vec![Reason(1)],
+    })
+    .await;
+    within("the beginning", begun).await.unwrap();
 }
 
 #[tokio::test]

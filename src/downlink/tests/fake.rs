@@ -10,6 +10,7 @@ use crate::message::Downlink;
 use crate::store::records::{HistoryPage, ReadLimit, StoredDownlink, Window};
 use crate::store::{Answer, DownlinkHistory, StoreError};
 
+#[derive(Debug)]
 pub(super) struct Fake {
     state: Arc<Mutex<State>>,
     conduct: Conduct,
@@ -53,6 +54,7 @@ impl Conduct {
     }
 }
 
+#[derive(Debug)]
 struct State {
     origin: u64,
     cursor: u64,

@@ -60,6 +60,7 @@ impl Bridge {
                 wait: Duration::from_millis(100),
                 max_wait: Duration::from_secs(60),
             },
+            receipts: Default::default(),
             shutdown: shutdown.clone(),
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

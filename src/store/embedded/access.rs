@@ -47,8 +47,14 @@ impl Access {
 
 impl Connect for OnDisk {
     fn to_write(&self, path: &Path, check: bool) -> Result<Database, DatabaseError> {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false);
+        // It holds payloads: nobody else's business.
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         let mut builder = self.builder();
-        builder.set_check_integrity_on_open(check).create(path)
+        let builder = builder.set_check_integrity_on_open(check);
+        builder.create_file(options.open(path)?)
     }
 
     fn to_read(&self, path: &Path) -> Result<Database, DatabaseError> {

@@ -1,5 +1,6 @@
 //! The engine as others see it: changes go to the writer, reads to the blocking threads of the runtime.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, mpsc};
 use std::time::SystemTime;
@@ -81,6 +82,13 @@ impl Embedded {
             units,
         };
         Ok(Self { core })
+    }
+}
+
+impl fmt::Debug for Embedded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let health = self.core.shared.health();
+        f.debug_struct("Embedded").field("health", &health).finish()
     }
 }
 

@@ -33,8 +33,9 @@ struct State {
     durable: Vec<u8>,
     /// Written since the last sync.
     unsynced: Vec<(usize, Vec<u8>)>,
-    /// Writes and syncs so far.
-    operations: u64,
+    /// So far.
+    writes: u64,
+    syncs: u64,
     fault: Option<(Fault, u64)>,
     /// At this operation the power goes.
     cut: Option<u64>,
@@ -48,7 +49,8 @@ impl Disk {
             image: Vec::new(),
             durable: Vec::new(),
             unsynced: Vec::new(),
-            operations: 0,
+            writes: 0,
+            syncs: 0,
             fault: None,
             cut: None,
             power: 0,
@@ -67,10 +69,11 @@ impl Disk {
         }
     }
 
-    /// From the operation after so many more on, it fails.
+    /// After so many more writes or syncs, they fail.
     pub(super) fn fail_after(&self, operations: u64, fault: Fault) {
         let mut state = self.lock();
-        state.fault = Some((fault, state.operations + operations));
+        let so_far = *state.count(fault);
+        state.fault = Some((fault, so_far + operations));
     }
 
     pub(super) fn heal(&self) {
@@ -79,12 +82,12 @@ impl Disk {
 
     pub(super) fn cut_after(&self, operations: u64) {
         let mut state = self.lock();
-        state.cut = Some(state.operations + operations);
+        state.cut = Some(state.operations() + operations);
     }
 
     pub(super) fn is_cut(&self) -> bool {
         let state = self.lock();
-        state.cut.is_some_and(|at| state.operations >= at)
+        state.cut.is_some_and(|at| state.operations() >= at)
     }
 
     /// Power is back: of what was not synced, some sectors made it and some did not.
@@ -111,6 +114,19 @@ impl Disk {
     }
 }
 
+impl State {
+    fn count(&mut self, kind: Fault) -> &mut u64 {
+        match kind {
+            Fault::Writes => &mut self.writes,
+            Fault::Syncs => &mut self.syncs,
+        }
+    }
+
+    fn operations(&self) -> u64 {
+        self.writes + self.syncs
+    }
+}
+
 fn put(image: &mut Vec<u8>, offset: usize, data: &[u8]) {
     let end = offset + data.len();
     if image.len() < end {
@@ -128,7 +144,7 @@ struct Backend {
 impl Backend {
     fn alive(&self) -> io::Result<MutexGuard<'_, State>> {
         let state = self.disk.lock();
-        let cut = state.cut.is_some_and(|at| state.operations >= at);
+        let cut = state.cut.is_some_and(|at| state.operations() >= at);
         if cut || state.power != self.power {
             return Err(io::Error::other("there is no power"));
         }
@@ -138,9 +154,10 @@ impl Backend {
     /// One more operation, which may be the one that fails.
     fn operation(&self, kind: Fault) -> io::Result<MutexGuard<'_, State>> {
         let mut state = self.alive()?;
-        state.operations += 1;
+        *state.count(kind) += 1;
+        let so_far = *state.count(kind);
         match state.fault {
-            Some((fault, at)) if fault == kind && state.operations > at => {
+            Some((fault, at)) if fault == kind && so_far > at => {
                 Err(io::ErrorKind::StorageFull.into())
             }
             _ => Ok(state),
