@@ -8,6 +8,7 @@ mod cli;
 mod client_certificates;
 mod crowd;
 mod demo;
+mod downlinks;
 pub mod harness;
 mod hostile;
 mod paho;
