@@ -2,13 +2,16 @@
 
 #![allow(clippy::unwrap_used, reason = "this is how a test fails")]
 
+mod batch;
 mod breaking;
 mod cli;
 mod client_certificates;
 mod demo;
 pub mod harness;
 mod hostile;
+mod idempotency;
 mod paho;
+mod receipts;
 mod renewal;
 mod transports;
 mod uplinks;

@@ -104,10 +104,7 @@ struct Batch {
         (status = 500, response = InternalError),
     )
 )]
-async fn post_batch(
-    State(batch): State<Batch>,
-    request: Request,
-) -> Result<Response, Problem> {
+async fn post_batch(State(batch): State<Batch>, request: Request) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
     if let Some((name, _)) = query::parameters(&parts.uri)?.first() {
         return Err(query::unknown(name, "none; each line says what it wants"));
