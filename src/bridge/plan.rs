@@ -249,7 +249,7 @@ impl<'a> Planner<'a> {
         let mut routes = Routes::default();
         routes.add(&device.id, binding.downlinks().map_err(&bind)?);
         let endpoint = self.reach.own(device, &mut plan.warnings)?;
-        let spec = self.spec(&binding, endpoint, password, routes);
+        let spec = self.spec(&binding, endpoint, password, routes, &[device]);
         let spec = spec.map_err(&bind)?;
         let (session, handle) = Session::new(spec, self.shared);
         plan.devices.push(registry::Device {
@@ -279,7 +279,7 @@ impl<'a> Planner<'a> {
         let (binding, bind) = self.bind(None);
         let binding = binding.map_err(&bind)?;
         let password = self.secret(self.connector.profile.connect.password, None);
-        let spec = self.spec(&binding, self.reach.shared(), password, routes);
+        let spec = self.spec(&binding, self.reach.shared(), password, routes, devices);
         let spec = spec.map_err(&bind)?;
         let (session, handle) = Session::new(spec, self.shared);
         plan.sessions.push(session);
@@ -337,14 +337,17 @@ impl<'a> Planner<'a> {
         endpoint: Endpoint,
         password: Password,
         routes: Routes,
+        devices: &[&Device],
     ) -> Result<SessionSpec, BindError> {
         let profile = &self.connector.profile;
+        let of_devices = devices.iter().filter_map(|device| device.secret.clone());
         Ok(SessionSpec {
             connector: self.connector.name.clone(),
             endpoint,
             client_id: binding.client_id()?.into(),
             username: binding.username()?,
             password,
+            hidden: of_devices.chain(self.connector.secret.clone()).collect(),
             keep_alive: u16::try_from(profile.connect.keep_alive.as_secs()).unwrap_or(u16::MAX),
             session_expiry: u32::try_from(profile.connect.session_expiry.as_secs())
                 .unwrap_or(u32::MAX),

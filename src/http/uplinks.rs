@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::header::{CONTENT_TYPE, LOCATION};
+use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE, LOCATION};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
@@ -195,6 +195,13 @@ async fn read(
     let subtopic = path::subtopic(uri.path())?;
     let options = Options::read(uri)?;
     let content_type = content_type(headers)?;
+    if headers
+        .get(CONTENT_ENCODING)
+        .is_some_and(|coding| coding != "identity")
+    {
+        let detail = "a Content-Encoding is not undone here, and MQTT has no word for it";
+        return Err(Problem::new(Kind::ContentType, detail).hint("send the body as it is"));
+    }
     let traceparent = traceparent(headers);
     let payload = body::read(headers, body, max_body).await?;
     Ok(Uplink {

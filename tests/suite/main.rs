@@ -4,8 +4,10 @@
 
 mod batch;
 mod breaking;
+mod chaos;
 mod cli;
 mod client_certificates;
+mod crowd;
 mod demo;
 pub mod harness;
 mod hostile;
@@ -13,5 +15,6 @@ mod idempotency;
 mod paho;
 mod receipts;
 mod renewal;
+mod secrets;
 mod transports;
 mod uplinks;

@@ -83,7 +83,7 @@ impl Bridge {
 
     /// A downlink arrives.
     pub(super) fn arrives(&self, device: &str, topic: &str, payload: &str) -> Cursor {
-        self.hub.accept(Downlink {
+        self.hub.accept(&Downlink {
             device: DeviceId::parse(device).unwrap(),
             topic: topic.into(),
             payload: payload.to_owned().into(),
