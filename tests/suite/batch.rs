@@ -16,9 +16,10 @@ use tokio::time::timeout;
 use crate::harness::DEADLINE;
 use crate::harness::bridge::TestBridge;
 use crate::harness::causeway::causeway;
+use crate::harness::eventually::eventually;
 use crate::harness::http::{Http, Reply};
 use crate::harness::mosquitto::Mosquitto;
-use crate::harness::proxy::Proxy;
+use crate::harness::proxy::{Proxy, Stall};
 use crate::harness::subscriber::Subscriber;
 
 const NDJSON: &str = "application/x-ndjson";
@@ -383,8 +384,14 @@ async fn when_the_client_vanishes_whole_lines_are_processed_and_half_ones_are_no
     let broker = Mosquitto::start().await;
     let observer = Subscriber::start(&broker.access(), &["devices/#"]).await;
     let proxy = Proxy::start(broker.addr());
-    proxy.refuse().await;
     let bridge = TestBridge::start(&plain(proxy.addr())).await;
+    let first = bridge
+        .http
+        .post("/v1/devices/pump-1/uplinks", "text/plain", "first")
+        .await;
+    assert_eq!(first.status, 200, "{}", first.text());
+    // What is sent from now on reaches the broker only when it is sent again, and so only while somebody wants it.
+    proxy.stall(Stall::Swallow);
     let mut client = TcpStream::connect(bridge.addr()).await.unwrap();
     let lines: String = (0..20)
         .map(|n| format!("{{\"device\":\"pump-1\",\"payload\":{n}}}\n"))
@@ -398,15 +405,16 @@ async fn when_the_client_vanishes_whole_lines_are_processed_and_half_ones_are_no
     // The head of the answer says that the body is being read.
     let mut head = [0; 12];
     client.read_exact(&mut head).await.unwrap();
-    crate::harness::eventually::eventually("the lines to wait", DEADLINE, async || {
-        bridge.session("pump-1").await["queued"] == 20
+    eventually("the lines to be sent", DEADLINE, async || {
+        bridge.session("pump-1").await["in_flight"] == 20
     })
     .await;
     drop(client);
-    proxy.admit();
-    let seen = observer.wait_count(20).await;
+    proxy.resume();
+    let seen = observer.wait_count(21).await;
     assert!(
-        seen.iter()
+        seen[1..]
+            .iter()
             .enumerate()
             .all(|(number, message)| message.text() == number.to_string())
     );

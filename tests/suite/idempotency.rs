@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 
 use reqwest::Method;
 
+use crate::harness::DEADLINE;
 use crate::harness::bridge::TestBridge;
+use crate::harness::eventually::eventually;
 use crate::harness::http::{Http, Reply};
 use crate::harness::mosquitto::Mosquitto;
 use crate::harness::proxy::Proxy;
@@ -90,8 +92,11 @@ async fn a_request_that_was_queued_is_answered_so_again_while_the_broker_is_away
     proxy.admit();
     let last = post(&bridge.http, "pump-1/uplinks", "k2", "wait=30", "last").await;
     assert_eq!(last.status, 200, "{}", last.text());
-    let receipt = bridge.http.get(first.header("location")).await.json();
-    assert_eq!(receipt["status"], "delivered");
+    eventually("the receipt to tell it", DEADLINE, async || {
+        let receipt = bridge.http.get(first.header("location")).await.json();
+        receipt["status"] == "delivered"
+    })
+    .await;
     let seen = observer.wait_count(2).await;
     let seen: Vec<_> = seen.iter().map(|message| message.text()).collect();
     assert_eq!(seen, ["1", "last"]);
@@ -149,8 +154,5 @@ async fn a_request_that_was_not_taken_frees_its_key() {
             .await
             .status
     };
-    crate::harness::eventually::eventually("room", crate::harness::DEADLINE, async || {
-        retried().await == 200
-    })
-    .await;
+    eventually("room", DEADLINE, async || retried().await == 200).await;
 }
