@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "this is how a test fails")]
 
+mod batch;
 mod breaking;
 mod chaos;
 mod cli;
@@ -11,7 +12,9 @@ mod demo;
 mod downlinks;
 pub mod harness;
 mod hostile;
+mod idempotency;
 mod paho;
+mod receipts;
 mod renewal;
 mod secrets;
 mod transports;

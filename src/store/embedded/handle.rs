@@ -273,10 +273,14 @@ impl IdempotencyKeys for Embedded {
     fn begin(&self, device: &DeviceId, key: &str, body: BodyHash) -> Answer<Begun> {
         let (core, device, key) = (self.core.clone(), device.clone(), Box::<str>::from(key));
         let work = move |core: &Core| {
+            let marks = &core.shared.marks;
+            // Before the file, which may still hold an earlier answer: that the uplink is queued.
+            if let Some(known) = marks.answered(&device, &key, &body) {
+                return Ok(known);
+            }
             if let Some(known) = core.kept(&device, &key, &body)? {
                 return Ok(known);
             }
-            let marks = &core.shared.marks;
             let begun = marks.begin(&device, &key, body);
             if begun != Begun::New {
                 return Ok(begun);

@@ -39,6 +39,18 @@ impl Marks {
         }
     }
 
+    /// What is known of a key whose answer is not yet durable.
+    pub(super) fn answered(&self, device: &DeviceId, key: &str, body: &BodyHash) -> Option<Begun> {
+        let marks = self.lock();
+        let mark = marks.get(&(device.clone(), key.into()))?;
+        let answer = mark.answer.as_ref()?;
+        Some(if mark.body == *body {
+            Begun::Finished(answer.clone())
+        } else {
+            Begun::OtherBody
+        })
+    }
+
     /// Remembers an answer until it is durable.
     pub(super) fn answer(&self, device: &DeviceId, answer: &KeyedAnswer) {
         let mark = Mark {

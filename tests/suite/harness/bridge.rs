@@ -24,8 +24,8 @@ pub struct TestBridge {
     addr: SocketAddr,
     shutdown: CancellationToken,
     task: JoinHandle<()>,
-    /// Where relative paths in its configuration start.
-    _folder: TempDir,
+    /// Where relative paths in its configuration start, the store's among them.
+    folder: Option<TempDir>,
 }
 
 /// Listeners on free ports, as the first lines of every test's configuration.
@@ -63,7 +63,7 @@ impl TestBridge {
             addr,
             shutdown,
             task,
-            _folder: folder,
+            folder: Some(folder),
         }
     }
 
@@ -91,14 +91,16 @@ impl TestBridge {
         .await;
     }
 
-    /// Begins the shutdown and waits for its end.
-    pub async fn stop(mut self) {
+    /// Begins the shutdown and waits for its end. A bridge that is [started](Self::start_in) in the folder goes on where
+    /// this one ended.
+    pub async fn stop(mut self) -> TempDir {
         self.shutdown.cancel();
         let limit = Duration::from_secs(30);
         tokio::time::timeout(limit, &mut self.task)
             .await
             .expect("the bridge to stop")
             .unwrap();
+        self.folder.take().unwrap()
     }
 }
 

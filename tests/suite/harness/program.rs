@@ -46,6 +46,11 @@ impl Program {
         &self.stderr
     }
 
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends it a signal, named without `SIG`.
     pub fn signal(&self, signal: &str) {
         // The shell's own `kill`: the safe standard library only knows SIGKILL.

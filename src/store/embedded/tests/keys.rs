@@ -68,6 +68,24 @@ async fn a_queued_uplink_finishes_its_key() {
     }
 }
 
+#[tokio::test]
+async fn the_last_answer_counts_before_it_is_written_and_after() {
+    let mut fixture = Fixture::new(Limits::default());
+    assert_eq!(begin(&fixture.store, "a").await, Begun::New);
+    let earlier = KeyedAnswer {
+        answer: Bytes::from_static(b"202"),
+        ..answer("a")
+    };
+    let queued = uplink(&device(1), 1, b"x");
+    let stored = fixture.store.enqueue(queued, Some(earlier));
+    stored.await.unwrap();
+    let done = fixture.store.finish(&device(1), answer("a"));
+    assert_eq!(begin(&fixture.store, "a").await, finished(), "at once");
+    done.await.unwrap();
+    fixture.reopen().await;
+    assert_eq!(begin(&fixture.store, "a").await, finished());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn of_many_who_try_again_and_again_one_is_new() {
     let fixture = Fixture::new(Limits::default());
