@@ -24,6 +24,7 @@ class Check:
     def __init__(self, demo: dict):
         self.plain = ["--port", port(demo["mqtt"])]
         self.tls = ["--port", port(demo["mqtts"]), "--ca", demo["ca_file"]]
+        self.sap_port, self.ca = port(demo["sap"]), demo["ca_file"]
         self.devices = {device["id"]: device for device in demo["devices"]}
         self.failures = 0
 
@@ -95,6 +96,23 @@ def akenza(check: Check, directory: pathlib.Path) -> None:
     check.run(False, "broken JSON", [*five, "--payload", "{"])
 
 
+def sap(check: Check) -> None:
+    device = check.devices["demo-sap"]
+    bare = ["sap_iot.py", "--port", check.sap_port, "--ca", check.ca, "--device", "demo-sap"]
+    own = [*bare, "--certificate", device["certificate_file"], "--passphrase-file", device["passphrase_file"]]
+    for version in ("3.1.1", "5"):
+        at = ["--mqtt", version]
+        check.run(True, f"SAP, MQTT {version}: a measure", [*own, *at])
+        for what, arguments in (
+            ("malformed measure", [*own, "--payload", '{"measures": []}']),
+            ("no certificate", bare),
+            ("foreign client id", [*own, "--client-id", "other"]),
+            ("foreign topic", [*own, "--topic", "measures/other"]),
+            ("foreign device", [*own, "--device", "other"]),
+        ):
+            check.run(False, f"SAP, MQTT {version}: {what}", [*arguments, *at])
+
+
 def main() -> int:
     if len(sys.argv) != 2:
         print(__doc__, file=sys.stderr)
@@ -102,6 +120,7 @@ def main() -> int:
     check = Check(json.loads(pathlib.Path(sys.argv[1]).read_text()))
     with tempfile.TemporaryDirectory() as directory:
         akenza(check, pathlib.Path(directory))
+    sap(check)
     print(f"{check.failures} failures")
     return 1 if check.failures else 0
 
