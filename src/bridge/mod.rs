@@ -5,9 +5,10 @@ mod reach;
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -17,12 +18,13 @@ pub use plan::{Plan, PlanError, plan, token_spec};
 pub use reach::PlanWarning;
 
 use crate::config::Config;
+use crate::device::DeviceId;
 use crate::downlink::{self, Hub};
 use crate::http::{self, Api, HttpLimits};
 use crate::message::Downlink;
 use crate::observe::Health;
 use crate::registry::Registry;
-use crate::session::{Budget, ConnectGate, DownlinkSink, Session, Shared};
+use crate::session::{AckSink, Budget, ConnectGate, DownlinkSink, Session, Shared};
 use crate::store::{Embedded, Engine, OpenError};
 use crate::uplink::Uplinks;
 
@@ -72,7 +74,8 @@ impl Bridge {
             bytes: config.downlinks.history_bytes,
         });
         let hub = Arc::new(hub);
-        let shared = shared(config, Arc::new(IntoHub(Arc::clone(&hub))));
+        let acks = Arc::new(IntoUplinks::default());
+        let shared = shared(config, Arc::new(IntoHub(Arc::clone(&hub))), acks.clone());
         let Plan {
             sessions,
             devices,
@@ -83,12 +86,15 @@ impl Bridge {
         }
         let registry = Arc::new(Registry::new(devices));
         let store = open_store(config)?;
+        let uplinks = Uplinks::new(
+            Arc::clone(&registry),
+            store.clone(),
+            config.store.recent_receipts,
+        );
+        // Sessions come before the devices that they carry; none runs yet.
+        let _ = acks.0.set(uplinks.clone());
         let api = Api {
-            uplinks: Uplinks::new(
-                Arc::clone(&registry),
-                store.clone(),
-                config.store.recent_receipts,
-            ),
+            uplinks,
             registry,
             hub,
             limits: HttpLimits {
@@ -183,7 +189,7 @@ impl Bridge {
 }
 
 /// What all sessions share, for a configuration that is to run or only to be checked.
-fn shared(config: &Config, downlinks: Arc<dyn DownlinkSink>) -> Shared {
+fn shared(config: &Config, downlinks: Arc<dyn DownlinkSink>, acks: Arc<dyn AckSink>) -> Shared {
     Shared {
         gate: Arc::new(ConnectGate::new(
             config.limits.connects_per_second,
@@ -191,6 +197,7 @@ fn shared(config: &Config, downlinks: Arc<dyn DownlinkSink>) -> Shared {
         )),
         budget: Budget::new(config.limits.queued_bytes),
         downlinks,
+        acks,
         shutdown: CancellationToken::new(),
     }
 }
@@ -202,7 +209,22 @@ pub fn verify(config: &Config) -> Result<Vec<PlanWarning>, Vec<PlanError>> {
     impl DownlinkSink for Nowhere {
         fn accept(&self, _: Downlink) {}
     }
-    plan(config, &shared(config, Arc::new(Nowhere))).map(|plan| plan.warnings)
+    impl AckSink for Nowhere {
+        fn answered(&self, _: &DeviceId, _: Bytes) {}
+    }
+    let shared = shared(config, Arc::new(Nowhere), Arc::new(Nowhere));
+    plan(config, &shared).map(|plan| plan.warnings)
+}
+
+#[derive(Default)]
+struct IntoUplinks(OnceLock<Uplinks>);
+
+impl AckSink for IntoUplinks {
+    fn answered(&self, device: &DeviceId, payload: Bytes) {
+        if let Some(uplinks) = self.0.get() {
+            uplinks.platform_answered(device, &payload);
+        }
+    }
 }
 
 struct IntoHub(Arc<Hub>);

@@ -70,7 +70,7 @@ async fn contract() -> impl axum::response::IntoResponse {
     ),
     components(responses(
         BadRequest, UnknownDevice, NotAcceptable, RequestTimeout, TooLarge, ContentTypeNotCarried, InternalError,
-        BrokerRefused, NotTaken, Unconfirmed,
+        BrokerRefused, NotTaken, Unconfirmed, PlatformRefused,
     ))
 )]
 struct Contract;
@@ -91,6 +91,7 @@ problem_responses! {
     RequestTimeout: "The body was not complete in time";
     TooLarge: "The body is larger than the bridge or the broker takes";
     ContentTypeNotCarried: "The connector does not carry this content type; the Accept-Post header lists those that it does";
+    PlatformRefused: "With `confirm=platform`: the broker has confirmed the uplink, and the platform has refused it; its code and messages are in `platform`";
     InternalError: "A defect of the bridge";
     BrokerRefused: "The broker refused the uplink or the connection; the reason code is named";
     NotTaken: "Not sent, and it will not be: no connection to the broker in time, too many uplinks wait, the device cannot connect, or the bridge is shutting down. Mostly with Retry-After";

@@ -1,5 +1,7 @@
 //! `POST /v1/devices/{device}/uplinks[/{subtopic}…]`: one uplink, answered when the broker has confirmed it.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::time::Duration;
 
 use axum::Router;
@@ -14,9 +16,10 @@ use utoipa::ToSchema;
 
 use super::HttpLimits;
 use super::openapi::{
-    BadRequest, BrokerRefused, ContentTypeNotCarried, InternalError, NotTaken, RequestTimeout,
-    TooLarge, Unconfirmed, UnknownDevice,
+    BadRequest, BrokerRefused, ContentTypeNotCarried, InternalError, NotTaken, PlatformRefused,
+    RequestTimeout, TooLarge, Unconfirmed, UnknownDevice,
 };
+use super::platform::PlatformBody;
 use super::problem::{Kind, Problem};
 use super::timestamp::Timestamp;
 use super::traceparent::traceparent;
@@ -24,7 +27,7 @@ use super::{body, path, prefer, query};
 use crate::message::{ContentType, Qos, Uplink, UplinkId};
 use crate::mqtt::reason::Reason;
 use crate::store::records::ReceiptStatus;
-use crate::uplink::{Accepted, IdempotencyKey, Receipt, Uplinks, Wishes};
+use crate::uplink::{Accepted, IdempotencyKey, PlatformOutcome, Receipt, Uplinks, Verdict, Wishes};
 
 pub(super) fn router(uplinks: Uplinks, limits: HttpLimits) -> Router {
     Router::new()
@@ -55,6 +58,7 @@ struct Post {
         ("qos" = Option<u8>, Query, description = "MQTT quality of service. Default: the profile's, mostly 1. With 0 nothing is confirmed", minimum = 0, maximum = 2),
         ("retain" = Option<bool>, Query, description = "MQTT's retain flag. Default false"),
         ("expiry" = Option<u32>, Query, description = "Seconds after which the broker drops the message; carried with MQTT 5 only", minimum = 1),
+        ("confirm" = Option<String>, Query, description = "`platform`: wait for the platform's own answer too, where it gives one. Default `broker`. Further parameters are the profile's: with sap-iot `capability`, `sensor` or `sensor_type`, and `timestamp`, which make SAP's message of the posted measure", example = "platform"),
         ("Prefer" = Option<String>, Header, description = "`wait=N` (RFC 7240): how many seconds to wait for the broker, 60 at the most. Default 5", example = "wait=10"),
         ("traceparent" = Option<String>, Header, description = "W3C trace context; carried as an MQTT 5 user property"),
     ),
@@ -69,11 +73,14 @@ struct Post {
     responses(
         (status = 200, description = "The broker has confirmed the uplink (QoS 0: it was sent)", body = ReceiptBody,
             headers(("Preference-Applied" = String, description = "The wait that was applied, if the request named one"))),
+        (status = 202, description = "With `confirm=platform`: the broker has confirmed the uplink, and the platform has not answered in time. It is not sent again", body = ReceiptBody,
+            headers(("Location" = String, description = "Where the receipt is"))),
         (status = 400, response = BadRequest),
         (status = 404, response = UnknownDevice),
         (status = 408, response = RequestTimeout),
         (status = 413, response = TooLarge),
         (status = 415, response = ContentTypeNotCarried),
+        (status = 422, response = PlatformRefused),
         (status = 500, response = InternalError),
         (status = 502, response = BrokerRefused),
         (status = 503, response = NotTaken),
@@ -85,16 +92,19 @@ async fn post_uplink(State(post): State<Post>, request: Request) -> Result<Respo
     let wanted = prefer::wait(&parts.headers, post.limits.max_wait);
     let respond_async = prefer::respond_async(&parts.headers);
     let key = idempotency_key(&parts.headers)?;
-    let uplink = read(&parts.uri, &parts.headers, body, post.limits.max_body).await?;
+    let (uplink, options) = read(&parts.uri, &parts.headers, body, post.limits.max_body).await?;
     // The head lies in the connection's read buffer, which is free for the next request without it.
     drop(parts);
     let wishes = Wishes {
         wait: wanted.unwrap_or(post.limits.wait),
         respond_async,
         key,
+        confirm_platform: options.confirm_platform.unwrap_or(false),
+        parameters: options.of_profile,
     };
+    let confirm_platform = wishes.confirm_platform;
     let mut response = match post.uplinks.deliver(uplink, wishes).await {
-        Ok(accepted) => answer(&accepted),
+        Ok(accepted) => answer(&accepted, confirm_platform),
         Err(error) => Problem::from(error).into_response(),
     };
     if let Some(wait) = wanted {
@@ -118,6 +128,7 @@ async fn post_uplink(State(post): State<Post>, request: Request) -> Result<Respo
         ("qos" = Option<u8>, Query, description = "MQTT quality of service. Default: the profile's, mostly 1. With 0 nothing is confirmed", minimum = 0, maximum = 2),
         ("retain" = Option<bool>, Query, description = "MQTT's retain flag. Default false"),
         ("expiry" = Option<u32>, Query, description = "Seconds after which the broker drops the message; carried with MQTT 5 only", minimum = 1),
+        ("confirm" = Option<String>, Query, description = "`platform`: wait for the platform's own answer too, where it gives one. Default `broker`. Further parameters are the profile's: with sap-iot `capability`, `sensor` or `sensor_type`, and `timestamp`, which make SAP's message of the posted measure", example = "platform"),
         ("Prefer" = Option<String>, Header, description = "`wait=N` (RFC 7240): how many seconds to wait for the broker, 60 at the most. Default 5", example = "wait=10"),
         ("traceparent" = Option<String>, Header, description = "W3C trace context; carried as an MQTT 5 user property"),
     ),
@@ -132,11 +143,14 @@ async fn post_uplink(State(post): State<Post>, request: Request) -> Result<Respo
     responses(
         (status = 200, description = "The broker has confirmed the uplink (QoS 0: it was sent)", body = ReceiptBody,
             headers(("Preference-Applied" = String, description = "The wait that was applied, if the request named one"))),
+        (status = 202, description = "With `confirm=platform`: the broker has confirmed the uplink, and the platform has not answered in time. It is not sent again", body = ReceiptBody,
+            headers(("Location" = String, description = "Where the receipt is"))),
         (status = 400, response = BadRequest),
         (status = 404, response = UnknownDevice),
         (status = 408, response = RequestTimeout),
         (status = 413, response = TooLarge),
         (status = 415, response = ContentTypeNotCarried),
+        (status = 422, response = PlatformRefused),
         (status = 500, response = InternalError),
         (status = 502, response = BrokerRefused),
         (status = 503, response = NotTaken),
@@ -164,14 +178,14 @@ async fn read(
     headers: &HeaderMap,
     body: Body,
     max_body: usize,
-) -> Result<Uplink, Problem> {
+) -> Result<(Uplink, Options), Problem> {
     let device = path::device(uri.path())?;
     let subtopic = path::subtopic(uri.path())?;
     let options = Options::read(uri)?;
     let content_type = content_type(headers)?;
     let traceparent = traceparent(headers);
     let payload = body::read(headers, body, max_body).await?;
-    Ok(Uplink {
+    let uplink = Uplink {
         device,
         subtopic,
         payload,
@@ -180,7 +194,8 @@ async fn read(
         retain: options.retain.unwrap_or(false),
         expiry: options.expiry,
         traceparent,
-    })
+    };
+    Ok((uplink, options))
 }
 
 #[derive(Default)]
@@ -188,6 +203,9 @@ struct Options {
     qos: Option<Qos>,
     retain: Option<bool>,
     expiry: Option<Duration>,
+    confirm_platform: Option<bool>,
+    /// Whatever else is there: the profile knows it, or it is refused.
+    of_profile: BTreeMap<String, String>,
 }
 
 impl Options {
@@ -211,7 +229,22 @@ impl Options {
                     let expiry = Duration::from_secs(seconds.into());
                     query::set(&mut options.expiry, &name, expiry)?;
                 }
-                _ => return Err(query::unknown(&name, "qos, retain, expiry")),
+                "confirm" => {
+                    let confirm_platform = match value.as_str() {
+                        "platform" => true,
+                        "broker" => false,
+                        _ => return Err(query::bad(&name, "broker or platform")),
+                    };
+                    query::set(&mut options.confirm_platform, &name, confirm_platform)?;
+                }
+                _ => match options.of_profile.entry(name) {
+                    Entry::Vacant(place) => {
+                        place.insert(value);
+                    }
+                    Entry::Occupied(there) => {
+                        return Err(query::bad(there.key(), "given more than once"));
+                    }
+                },
             }
         }
         Ok(options)
@@ -273,15 +306,21 @@ pub(super) struct ReceiptBody<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime, example = "2026-01-31T12:00:00.012Z")]
     completed_at: Option<Timestamp>,
+    /// What the platform itself says of it; absent where the platform says nothing of any uplink.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    platform: Option<PlatformBody<'a>>,
 }
 
 /// A receipt with a device id of usual length fits.
 const RECEIPT_BYTES: usize = 320;
 
-/// 200 for what is settled, 202 with its place for what is on disk.
-fn answer(accepted: &Accepted) -> Response {
+/// 200 for what is settled, 202 with its place for what is on disk, or what the platform has not answered in time.
+fn answer(accepted: &Accepted, confirm_platform: bool) -> Response {
     let receipt = &accepted.receipt;
-    let queued = receipt.status == ReceiptStatus::Queued;
+    let unknown =
+        |outcome: &PlatformOutcome| confirm_platform && outcome.verdict == Verdict::Unknown;
+    let queued =
+        receipt.status == ReceiptStatus::Queued || receipt.platform.as_ref().is_some_and(unknown);
     let mut response = receipt_response(receipt);
     let headers = response.headers_mut();
     if queued {
@@ -309,6 +348,7 @@ pub(super) fn receipt_response(receipt: &Receipt) -> Response {
         attempts: receipt.attempts,
         accepted_at: Timestamp(receipt.accepted_at),
         completed_at: receipt.completed_at.map(Timestamp),
+        platform: receipt.platform.as_ref().map(PlatformBody::from),
     };
     let mut json = Vec::with_capacity(RECEIPT_BYTES);
     // Writing these to memory cannot fail.

@@ -355,7 +355,13 @@ impl Live<'_> {
     fn receive(&mut self, packet: Packet) -> Result<(), End> {
         match packet {
             Packet::Ack(ack) => self.receive_ack(ack),
-            Packet::Publish(publish) => self.receive_downlink(publish),
+            Packet::Publish(publish) => match self.session.spec.routes.find_ack(&publish.topic) {
+                Some(device) => {
+                    self.shared.acks.answered(device, publish.payload);
+                    self.confirm(publish.qos, publish.pkid)
+                }
+                None => self.receive_downlink(publish),
+            },
             Packet::PingResp => Ok(()),
             Packet::SubAck { reasons, .. } => {
                 if let Some(reason) = reasons.iter().find(|reason| reason.is_error()) {
@@ -435,10 +441,15 @@ impl Live<'_> {
                 warn!(client_id = %self.session.spec.client_id, "a downlink on a topic of no registered device")
             }
         }
-        match publish.qos {
+        self.confirm(publish.qos, publish.pkid)
+    }
+
+    /// Tells the broker that a message has arrived.
+    fn confirm(&mut self, qos: Qos, pkid: u16) -> Result<(), End> {
+        match qos {
             Qos::AtMostOnce => Ok(()),
-            Qos::AtLeastOnce => self.acknowledge(AckKind::PubAck, publish.pkid),
-            Qos::ExactlyOnce => self.acknowledge(AckKind::PubRec, publish.pkid),
+            Qos::AtLeastOnce => self.acknowledge(AckKind::PubAck, pkid),
+            Qos::ExactlyOnce => self.acknowledge(AckKind::PubRec, pkid),
         }
     }
 

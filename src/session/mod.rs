@@ -28,7 +28,7 @@ pub(crate) use handle::Detached;
 pub use handle::{SessionHandle, SubmitError};
 pub use outcome::{NotSent, Outcome, Publish};
 pub use routes::Routes;
-pub use spec::{DownlinkSink, Password, SessionSpec, Shared, VersionChoice};
+pub use spec::{AckSink, DownlinkSink, Password, SessionSpec, Shared, VersionChoice};
 pub use status::{Counters, Snapshot, State, Status, Trouble};
 pub use task::Session;
 pub use ticket::{Ticket, Withdrawn};

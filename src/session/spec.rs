@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
+use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 
 use super::budget::Budget;
 use super::gate::ConnectGate;
 use super::routes::Routes;
 use crate::broker::MqttVersion;
-use crate::device::ConnectorName;
+use crate::device::{ConnectorName, DeviceId};
 use crate::identity::{IssueError, SigningKey, TokenSpec, issue};
 use crate::message::Downlink;
 use crate::mqtt::transport::Endpoint;
@@ -23,6 +24,13 @@ pub trait DownlinkSink: Send + Sync {
     fn accept(&self, downlink: Downlink);
 }
 
+/// Where a session hands what a platform answers to its devices' uplinks. MQTT has no part in this: the session
+/// acknowledges such a message as soon as it has handed it over.
+pub trait AckSink: Send + Sync {
+    /// Takes one message from a device's ack topic. Never waits.
+    fn answered(&self, device: &DeviceId, payload: Bytes);
+}
+
 /// One session.
 #[derive(Debug)]
 pub struct SessionSpec {
@@ -32,8 +40,8 @@ pub struct SessionSpec {
     pub endpoint: Endpoint,
     /// As whom.
     pub client_id: Arc<str>,
-    /// MQTT user name.
-    pub username: Option<String>,
+    /// MQTT user name. Some platforms have their access token there.
+    pub username: Option<Secret>,
     /// MQTT password.
     pub password: Password,
     /// Keep-alive, in seconds.
@@ -65,6 +73,8 @@ pub struct Shared {
     pub budget: Arc<Budget>,
     /// Where downlinks go.
     pub downlinks: Arc<dyn DownlinkSink>,
+    /// Where platforms' answers to uplinks go.
+    pub acks: Arc<dyn AckSink>,
     /// When they end.
     pub shutdown: CancellationToken,
 }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
@@ -162,6 +162,10 @@ fn empty_connect() -> Connect {
 #[derive(Default)]
 struct Downlinks(Mutex<Vec<Downlink>>);
 
+impl AckSink for Downlinks {
+    fn answered(&self, _: &DeviceId, _: Bytes) {}
+}
+
 impl DownlinkSink for Downlinks {
     fn accept(&self, downlink: Downlink) {
         self.0.lock().unwrap().push(downlink);
@@ -210,6 +214,7 @@ impl Bench {
             gate: Arc::new(ConnectGate::new(1000, 10)),
             budget: Budget::new(1 << 20),
             downlinks: Arc::clone(&downlinks) as Arc<dyn DownlinkSink>,
+            acks: Arc::clone(&downlinks) as Arc<dyn AckSink>,
             shutdown: shutdown.clone(),
         };
         let (session, handle) = Session::new(spec, &shared);

@@ -69,6 +69,17 @@ variables = { connector_id = "abc" }
 connector = "shared"
 "#;
 
+const ROUTER: &str = r#"[connectors.sap]
+profile = "sap-iot"
+url = "mqtts://sap"
+[devices.router]
+connector = "sap"
+identity_file = "key.pem"
+[devices.a]
+connector = "sap"
+via = "router"
+"#;
+
 /// Every case of refused.txt is one mistake: the one error names its place, and shows no secret.
 #[test]
 fn what_is_wrong_is_named_by_file_key_and_line() {
@@ -77,7 +88,7 @@ fn what_is_wrong_is_named_by_file_key_and_line() {
     let mut cases = 0;
     for line in include_str!("refused.txt").lines().skip(2) {
         if let Some(file) = line.strip_prefix("use ") {
-            text = [PLAIN, AKENZA, SECRET, TLS]
+            text = [PLAIN, AKENZA, SECRET, TLS, ROUTER]
                 .into_iter()
                 .find(|text| {
                     text.contains(&format!("{file:?}")) || text.contains(&format!(".{file}]"))
@@ -145,6 +156,8 @@ fn one_mistake_is_one_error_and_all_of_them_are_told_in_the_order_of_the_file() 
 fn an_unknown_key_is_told_the_keys_that_there_are() {
     let text = format!("{PLAIN}colour = 1\n");
     let error = Folder::new().read(&text, &[]).unwrap_err().to_string();
-    let expected = "there are: ca_file, connect, mqtt_version, override, profile, secret, secret_file, url, variables";
+    let expected = "there are: ca_file, connect, drain_rate, identity_file, identity_key_file, mqtt_version, \
+        override, passphrase, passphrase_file, profile, proxy, proxy_password, proxy_password_file, proxy_username, secret, \
+        secret_file, server_name, url, variables";
     assert!(error.ends_with(expected), "{error}");
 }
