@@ -58,7 +58,7 @@ fn lines(summary: &Summary, device: &str) -> String {
     )
 }
 
-/// A measure in SAP's form with the platform's answer, one in the short form, a malformed one, a listener, a command.
+/// A measure in SAP's form with the platform's answer, one in the short form, a malformed one that is refused, a listener, a command.
 fn sap_lines(summary: &Summary) -> String {
     let Summary { http, console, .. } = summary;
     let json = "-H 'Content-Type: application/json'";
@@ -68,6 +68,7 @@ fn sap_lines(summary: &Summary) -> String {
     format!(
         "\x20 curl -sS {json} -d '{measure}' '{uplinks}?confirm=platform'\n\
          \x20 curl -sS {json} -d '{{\"temperature\": 21.5}}' '{uplinks}?capability=climate&sensor=s1&confirm=platform'\n\
+         \x20 curl -sS {json} -d '{{}}' '{uplinks}?capability=climate&sensor=s1&confirm=platform'\n\
          \x20 curl -N -H 'Accept: text/event-stream' {http}/v1/devices/{SAP_DEVICE}/downlinks\n\
          \x20 curl -sS {json} -d '{command}' {console}/devices/{SAP_DEVICE}/downlinks/commands\n\
          \x20 curl -sS '{console}/uplinks?device={SAP_DEVICE}'\n"
