@@ -9,6 +9,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::TryFutureExt;
+use futures_util::future::BoxFuture;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -19,12 +21,12 @@ pub use reach::PlanWarning;
 
 use crate::config::Config;
 use crate::device::DeviceId;
-use crate::downlink::{self, Hub};
+use crate::downlink::{self, Hub, Intake};
 use crate::http::{self, Api, HttpLimits};
 use crate::message::Downlink;
-use crate::observe::Health;
+use crate::observe::{Health, StoreHealth};
 use crate::registry::Registry;
-use crate::session::{AckSink, Budget, ConnectGate, DownlinkSink, Session, Shared};
+use crate::session::{AckSink, Budget, ConnectGate, DownlinkSink, NotTaken, Session, Shared};
 use crate::store::{Embedded, Engine, OpenError};
 use crate::uplink::Uplinks;
 
@@ -35,6 +37,9 @@ const HTTP_DRAIN: Duration = Duration::from_secs(8);
 /// How long sessions may then take to settle what is in flight and to disconnect.
 const SESSION_DRAIN: Duration = Duration::from_secs(8);
 
+/// How long what sessions have handed over may then take to be stored.
+const WRITER_DRAIN: Duration = Duration::from_secs(2);
+
 /// A bridge that is bound to its addresses but does not run yet.
 pub struct Bridge {
     main: TcpListener,
@@ -42,6 +47,7 @@ pub struct Bridge {
     api: Api,
     sessions: Vec<Session>,
     shared: Shared,
+    writer: downlink::Writer,
     store: Option<Arc<dyn Engine>>,
 }
 
@@ -69,13 +75,11 @@ pub enum StartError {
 impl Bridge {
     /// Builds everything and binds the listeners. Whatever is wrong is found here, before anything runs.
     pub async fn bind(config: &Config) -> Result<Self, StartError> {
-        let hub = Hub::new(downlink::Limits {
-            events: config.downlinks.history,
-            bytes: config.downlinks.history_bytes,
-        });
-        let hub = Arc::new(hub);
+        let store = open_store(config)?;
+        let hub = Arc::new(hub(config, store.clone()));
+        let (intake, writer) = downlink::intake(&hub);
         let acks = Arc::new(IntoUplinks::default());
-        let shared = shared(config, Arc::new(IntoHub(Arc::clone(&hub))), acks.clone());
+        let shared = shared(config, Arc::new(IntoHub(intake)), acks.clone());
         let Plan {
             sessions,
             devices,
@@ -85,7 +89,6 @@ impl Bridge {
             warn!("{warning}");
         }
         let registry = Arc::new(Registry::new(devices));
-        let store = open_store(config)?;
         let uplinks = Uplinks::new(
             Arc::clone(&registry),
             store.clone(),
@@ -102,6 +105,7 @@ impl Bridge {
                 wait: config.http.wait,
                 max_wait: config.http.max_wait,
             },
+            receipts: config.store.limits.receipts,
             shutdown: CancellationToken::new(),
         };
         Ok(Self {
@@ -110,6 +114,7 @@ impl Bridge {
             api,
             sessions,
             shared,
+            writer,
             store,
         })
     }
@@ -133,16 +138,21 @@ impl Bridge {
             api,
             sessions,
             shared,
+            writer,
             store,
         } = self;
         let (tasks, http_end) = (TaskTracker::new(), api.shutdown.clone());
+        let writing = tokio::spawn(writer.run());
         for session in sessions {
             tasks.spawn(session.run(shared.clone()));
         }
         tasks.close();
         // Health is answered until the very end, so that the drain can be watched.
         let management_end = CancellationToken::new();
-        let health = Arc::new(Health::new(Arc::clone(&api.registry)));
+        let store_health = store
+            .clone()
+            .map(|store| -> StoreHealth { Box::new(move || store.health()) });
+        let health = Arc::new(Health::new(Arc::clone(&api.registry), store_health));
         let management = http::serve(
             management,
             http::management(Arc::clone(&health)),
@@ -176,6 +186,11 @@ impl Bridge {
         {
             warn!("some sessions were still open after {SESSION_DRAIN:?}");
         }
+        // The last intakes: sessions have theirs in what they share.
+        drop(shared);
+        if tokio::time::timeout(WRITER_DRAIN, writing).await.is_err() {
+            warn!("some downlinks were not stored after {WRITER_DRAIN:?}; the broker keeps them");
+        }
         uplinks.stop().await;
         if let Some(store) = store
             && let Err(error) = store.close().await
@@ -185,6 +200,17 @@ impl Bridge {
         management_end.cancel();
         let _ = management.await;
         Ok(())
+    }
+}
+
+fn hub(config: &Config, store: Option<Arc<dyn Engine>>) -> Hub {
+    match store {
+        Some(store) => Hub::with_history(downlink::Limits::CACHE, store),
+        None => Hub::new(downlink::Limits {
+            events: config.downlinks.history,
+            bytes: config.downlinks.history_bytes,
+            ..downlink::Limits::default()
+        }),
     }
 }
 
@@ -207,7 +233,9 @@ fn shared(config: &Config, downlinks: Arc<dyn DownlinkSink>, acks: Arc<dyn AckSi
 pub fn verify(config: &Config) -> Result<Vec<PlanWarning>, Vec<PlanError>> {
     struct Nowhere;
     impl DownlinkSink for Nowhere {
-        fn accept(&self, _: Downlink) {}
+        fn accept(&self, _: Arc<[Downlink]>) -> BoxFuture<'static, Result<(), NotTaken>> {
+            Box::pin(async { Ok(()) })
+        }
     }
     impl AckSink for Nowhere {
         fn answered(&self, _: &DeviceId, _: Bytes) {}
@@ -227,11 +255,12 @@ impl AckSink for IntoUplinks {
     }
 }
 
-struct IntoHub(Arc<Hub>);
+struct IntoHub(Intake);
 
 impl DownlinkSink for IntoHub {
-    fn accept(&self, downlink: Downlink) {
-        self.0.accept(downlink);
+    fn accept(&self, downlinks: Arc<[Downlink]>) -> BoxFuture<'static, Result<(), NotTaken>> {
+        let taken = self.0.accept(downlinks);
+        Box::pin(taken.map_err(|error| NotTaken(error.to_string().into())))
     }
 }
 

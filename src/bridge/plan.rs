@@ -264,7 +264,7 @@ impl<'a> Planner<'a> {
             .collect();
         let (routes, topics) = self.topics(&carried)?;
         let endpoint = self.reach.own(device, &mut plan.warnings)?;
-        let spec = self.spec(&binding, endpoint, password, routes);
+        let spec = self.spec(&binding, endpoint, password, routes, &carried);
         let spec = spec.map_err(&bind)?;
         let (session, handle) = Session::new(spec, self.shared);
         self.register(&carried, topics, &handle, plan);
@@ -281,7 +281,7 @@ impl<'a> Planner<'a> {
         let (binding, bind) = self.bind(None);
         let binding = binding.map_err(&bind)?;
         let password = self.secret(self.connector.profile.connect.password, None);
-        let spec = self.spec(&binding, self.reach.shared(), password, routes);
+        let spec = self.spec(&binding, self.reach.shared(), password, routes, devices);
         let spec = spec.map_err(&bind)?;
         let (session, handle) = Session::new(spec, self.shared);
         plan.sessions.push(session);
@@ -362,14 +362,17 @@ impl<'a> Planner<'a> {
         endpoint: Endpoint,
         password: Password,
         routes: Routes,
+        devices: &[&Device],
     ) -> Result<SessionSpec, BindError> {
         let profile = &self.connector.profile;
+        let of_devices = devices.iter().filter_map(|device| device.secret.clone());
         Ok(SessionSpec {
             connector: self.connector.name.clone(),
             endpoint,
             client_id: binding.client_id()?.into(),
             username: binding.username()?.map(Secret::new),
             password,
+            hidden: of_devices.chain(self.connector.secret.clone()).collect(),
             keep_alive: u16::try_from(profile.connect.keep_alive.as_secs()).unwrap_or(u16::MAX),
             session_expiry: u32::try_from(profile.connect.session_expiry.as_secs())
                 .unwrap_or(u32::MAX),

@@ -5,9 +5,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A position in the stream of all downlinks of this bridge. Opaque to clients.
 ///
-/// Cursors begin with the microseconds since the epoch at the start of the process and grow by one for each downlink,
-/// so they keep growing across restarts as long as there is less than one downlink per microsecond and the clock is not
-/// set back. Both are told apart from a good cursor when one is presented: see [`Gap`](super::Gap).
+/// With a store, it is the store's. Without one, cursors begin with the microseconds since the epoch at the start of the
+/// process and grow by one for each downlink, so they keep growing across restarts as long as there is less than one
+/// downlink per microsecond and the clock is not set back. Both are told apart from a good cursor when one is presented:
+/// see [`Gap`](super::Gap).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Cursor(u64);
 

@@ -59,7 +59,7 @@ pub(super) struct Draft {
 }
 
 impl Draft {
-    pub(super) fn render(downlink: Downlink) -> Self {
+    pub(super) fn render(downlink: &Downlink) -> Self {
         let mut text = Vec::with_capacity(
             ID_ROOM
                 + 256
@@ -69,10 +69,10 @@ impl Draft {
         );
         text.resize(ID_ROOM, b' ');
         text.extend_from_slice(EVENT_LINE);
-        write_data(&mut text, &downlink);
+        write_data(&mut text, downlink);
         text.extend_from_slice(b"\n\n");
         Self {
-            topic: downlink.topic,
+            topic: downlink.topic.clone(),
             text,
         }
     }
@@ -140,7 +140,7 @@ mod tests {
             retained: false,
             received_at: UNIX_EPOCH + Duration::from_millis(1_700_000_000_123),
         };
-        Draft::render(downlink).seal(Cursor::from_raw(cursor))
+        Draft::render(&downlink).seal(Cursor::from_raw(cursor))
     }
 
     #[test]

@@ -8,19 +8,34 @@ use futures_util::task::AtomicWaker;
 
 use super::cursor::{After, Cursor};
 use super::event::Draft;
+use super::history::History;
+use super::order::Order;
 use super::ring::Ring;
 use super::subscription::Subscription;
 use crate::device::DeviceId;
 use crate::message::Downlink;
+use crate::store::DownlinkHistory;
 use crate::topic::TopicFilter;
 
-/// What is kept of each device.
+/// What is kept in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Events. Default 1000. At least the latest one is always kept.
+    /// Events of each device. Default 1000. At least the latest one is kept, unless all devices together hold too much.
     pub events: usize,
-    /// Bytes of memory, structures included. Default 1 MiB.
+    /// Bytes of memory for each device, structures included. Default 1 MiB.
     pub bytes: usize,
+    /// Bytes of memory for all devices together, structures included. Default 256 MiB.
+    pub total_bytes: usize,
+}
+
+impl Limits {
+    /// Where everything is stored as well, memory only has to span the time that a listener takes to read, and the
+    /// usual short break: 128 events and 256 KiB of each device, 32 MiB in all.
+    pub const CACHE: Self = Self {
+        events: 128,
+        bytes: 256 * 1024,
+        total_bytes: 32 * 1024 * 1024,
+    };
 }
 
 impl Default for Limits {
@@ -28,6 +43,7 @@ impl Default for Limits {
         Self {
             events: 1000,
             bytes: 1024 * 1024,
+            total_bytes: 256 * 1024 * 1024,
         }
     }
 }
@@ -36,13 +52,21 @@ impl Default for Limits {
 #[derive(Debug)]
 pub struct Hub {
     limits: Limits,
+    history: Option<History>,
     start: Cursor,
-    /// The last cursor assigned. Held while its event is put into a ring, so that events appear in the order of their
-    /// cursors across all devices: a listener that has seen one will not find an earlier one later.
-    sequence: Mutex<Cursor>,
+    sequence: Mutex<Sequence>,
     /// Everything up to this cursor is in its ring.
     published: AtomicU64,
     feeds: RwLock<HashMap<DeviceId, Arc<Feed>>>,
+}
+
+/// Locked while an event is put into a ring, so that events appear in the order of their cursors across all devices: a
+/// listener that has seen one will not find an earlier one later.
+#[derive(Debug)]
+struct Sequence {
+    /// The last cursor that was published.
+    last: Cursor,
+    order: Order,
 }
 
 /// One device's window and those who read it.
@@ -55,36 +79,63 @@ pub(super) struct Feed {
 }
 
 impl Hub {
-    /// A hub without events, whose cursors start now.
+    /// A hub that keeps everything in memory, without events, whose cursors start now.
     pub fn new(limits: Limits) -> Self {
-        Self::starting_at(limits, Cursor::at_start())
+        Self::starting_at(limits, None, Cursor::at_start())
     }
 
-    pub(super) fn starting_at(limits: Limits, start: Cursor) -> Self {
+    /// A hub in front of a store, where its listeners find what is not in memory, and everything before a restart.
+    pub fn with_history(limits: Limits, history: Arc<dyn DownlinkHistory>) -> Self {
+        let start = Cursor::from_raw(history.newest_cursor());
+        Self::starting_at(limits, Some(History(history)), start)
+    }
+
+    pub(super) fn starting_at(limits: Limits, history: Option<History>, start: Cursor) -> Self {
         Self {
             limits,
+            history,
             start,
-            sequence: Mutex::new(start),
+            sequence: Mutex::new(Sequence {
+                last: start,
+                order: Order::default(),
+            }),
             published: AtomicU64::new(start.to_raw()),
             feeds: RwLock::default(),
         }
     }
 
-    /// Takes a downlink and wakes its listeners. When this returns, the downlink can be replayed, and the broker may be
-    /// told that it has arrived.
-    pub fn accept(&self, downlink: Downlink) -> Cursor {
+    /// Takes a downlink without storing it, and wakes its listeners. For a hub that keeps everything in memory; the
+    /// others have an [`Intake`](super::Intake).
+    pub fn accept(&self, downlink: &Downlink) -> Cursor {
         let feed = self.feed(&downlink.device);
         let draft = Draft::render(downlink);
-        let cursor = {
-            let mut last = lock(&self.sequence);
-            let cursor = last.next();
-            feed.ring().push(Arc::new(draft.seal(cursor)), &self.limits);
-            *last = cursor;
-            self.published.store(cursor.to_raw(), Ordering::Release);
-            cursor
-        };
+        let mut sequence = lock(&self.sequence);
+        let cursor = sequence.last.next();
+        self.put(&mut sequence, &feed, draft, cursor);
+        drop(sequence);
         feed.wake();
         cursor
+    }
+
+    /// Shows stored downlinks to their listeners. Cursors must be growing, from one call to the next as well.
+    pub(super) fn publish<'a>(
+        &self,
+        drafts: impl Iterator<Item = ((&'a DeviceId, Draft), Cursor)>,
+    ) {
+        let drafts = drafts.map(|((device, draft), cursor)| (self.feed(device), draft, cursor));
+        let drafts: Vec<_> = drafts.collect();
+        let mut feeds: Vec<Arc<Feed>> = Vec::new();
+        let mut sequence = lock(&self.sequence);
+        for (feed, draft, cursor) in drafts {
+            self.put(&mut sequence, &feed, draft, cursor);
+            feeds.push(feed);
+        }
+        drop(sequence);
+        feeds.sort_unstable_by_key(|feed| Arc::as_ptr(feed).addr());
+        feeds.dedup_by_key(|feed| Arc::as_ptr(feed).addr());
+        for feed in feeds {
+            feed.wake();
+        }
     }
 
     /// Reads the downlinks of these devices, on topics that the filter matches (what follows the profile's prefix; all
@@ -105,8 +156,19 @@ impl Hub {
         feeds.values().map(|feed| lock(&feed.listeners).len()).sum()
     }
 
+    pub(super) fn history(&self) -> Option<&History> {
+        self.history.as_ref()
+    }
+
     pub(super) fn published(&self) -> Cursor {
         Cursor::from_raw(self.published.load(Ordering::Acquire))
+    }
+
+    fn put(&self, sequence: &mut Sequence, feed: &Arc<Feed>, draft: Draft, cursor: Cursor) {
+        let event = Arc::new(draft.seal(cursor));
+        sequence.order.push(feed, event, &self.limits);
+        sequence.last = cursor;
+        self.published.store(cursor.to_raw(), Ordering::Release);
     }
 
     fn feed(&self, device: &DeviceId) -> Arc<Feed> {

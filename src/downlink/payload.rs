@@ -16,9 +16,13 @@ pub(super) enum Encoding {
     Base64,
 }
 
+/// Levels of nesting in a payload that stays JSON. Readers give up beyond some (serde_json after 128), and one that
+/// polls would never get past such an event.
+const MAX_DEPTH: usize = 100;
+
 /// Writes a payload as one JSON value on one line.
 ///
-/// A JSON content type, or none, is JSON where the payload really is; `application/octet-stream` is always base64, so
+/// A JSON content type, or none, is JSON where the payload really is, and not nested absurdly deep; `application/octet-stream` is always base64, so
 /// that a reader of binary data never sees it change its form; everything else is text where it is UTF-8.
 pub(super) fn write(out: &mut Vec<u8>, payload: &[u8], content_type: Option<&str>) -> Encoding {
     let content_type = content_type.and_then(|text| ContentType::parse(text).ok());
@@ -28,7 +32,7 @@ pub(super) fn write(out: &mut Vec<u8>, payload: &[u8], content_type: Option<&str
     let text = std::str::from_utf8(payload).ok().filter(|_| !binary);
     let may_be_json = content_type.as_ref().is_none_or(ContentType::is_json);
     match text {
-        Some(text) if may_be_json && is_json(text) => {
+        Some(text) if may_be_json && is_json(text) && is_shallow(text) => {
             write_compact(out, payload);
             Encoding::Json
         }
@@ -61,6 +65,25 @@ pub(super) fn write_string(out: &mut Vec<u8>, text: &str) {
 /// looking whether they are UTF-8.
 fn is_json(text: &str) -> bool {
     serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
+}
+
+/// Whether readers will get through valid JSON: it stands some levels deep in an event or a page already.
+fn is_shallow(json: &str) -> bool {
+    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
+    for byte in json.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = in_string,
+            b'"' => in_string = !in_string,
+            b'[' | b'{' if !in_string => depth += 1,
+            b']' | b'}' if !in_string => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > MAX_DEPTH {
+            return false;
+        }
+    }
+    true
 }
 
 /// Copies valid JSON without the white space between its tokens. Numbers keep every digit; a line break cannot stand
@@ -129,6 +152,19 @@ mod tests {
                 (expected.to_owned(), encoding),
                 "{payload:?} as {content_type:?}"
             );
+        }
+    }
+
+    #[test]
+    fn json_that_readers_would_choke_on_is_text() {
+        let nested = |levels| format!("{}\"[[\\\"[\"{}", "[".repeat(levels), "]".repeat(levels));
+        let (json, encoding) = written(nested(MAX_DEPTH).as_bytes(), None);
+        assert_eq!((json, encoding), (nested(MAX_DEPTH), Encoding::Json));
+        for levels in [MAX_DEPTH + 1, 100_000] {
+            let (json, encoding) = written(nested(levels).as_bytes(), Some("application/json"));
+            assert_eq!(encoding, Encoding::Text);
+            let text: String = serde_json::from_str(&json).unwrap();
+            assert_eq!(text, nested(levels));
         }
     }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::cursor::Cursor;
 use super::event::Event;
 use super::hub::Limits;
+use super::order::Gone;
 
 #[derive(Debug)]
 pub(super) struct Ring {
@@ -31,16 +32,25 @@ impl Ring {
 
     /// Takes an event with a cursor behind all others. The latest one is always kept, however large it is: a listener
     /// that is there must get it.
-    pub(super) fn push(&mut self, event: Arc<Event>, limits: &Limits) {
+    pub(super) fn push(&mut self, event: Arc<Event>, limits: &Limits) -> Gone {
         self.bytes += event.held();
         self.events.push_back(event);
+        let mut gone = Gone::default();
         while self.events.len() > 1
             && (self.events.len() > limits.events || self.bytes > limits.bytes)
-            && let Some(oldest) = self.events.pop_front()
         {
-            self.bytes -= oldest.held();
-            self.evicted = oldest.cursor();
+            self.pop(&mut gone);
         }
+        gone
+    }
+
+    /// Lets go of everything up to this cursor.
+    pub(super) fn evict(&mut self, until: Cursor) -> Gone {
+        let mut gone = Gone::default();
+        while self.events.front().is_some_and(|e| e.cursor() <= until) {
+            self.pop(&mut gone);
+        }
+        gone
     }
 
     /// Events behind `after`, up to and including `until`.
@@ -53,5 +63,14 @@ impl Ring {
         self.events
             .range(start..)
             .take_while(move |event| event.cursor() <= until)
+    }
+
+    fn pop(&mut self, gone: &mut Gone) {
+        if let Some(oldest) = self.events.pop_front() {
+            self.bytes -= oldest.held();
+            self.evicted = oldest.cursor();
+            gone.events += 1;
+            gone.bytes += oldest.held();
+        }
     }
 }

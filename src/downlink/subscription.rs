@@ -2,13 +2,14 @@
 
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use futures_util::task::AtomicWaker;
 use serde::Serialize;
 
 use super::cursor::{After, Cursor};
-use super::event::Event;
+use super::event::{Draft, Event};
+use super::history::{Replay, Step};
 use super::hub::{Feed, Hub};
 use crate::device::DeviceId;
 use crate::topic::TopicFilter;
@@ -23,6 +24,8 @@ pub enum Delivery {
     /// The listener was too slow: what it would read next is no longer kept. It is at its end; a new one that starts at
     /// [`Subscription::position`] is told by a gap what is missing.
     Behind,
+    /// What comes next is stored, and cannot be read at the moment. It can be asked for again.
+    Unavailable,
 }
 
 /// Downlinks that came behind `after` and before `next` may be missing.
@@ -49,14 +52,42 @@ pub struct Subscription {
     /// Everything up to here was delivered or is not for this listener.
     position: Cursor,
     gap: Option<Gap>,
+    stored: Option<Stored>,
     waker: Arc<AtomicWaker>,
 }
 
 #[derive(Debug)]
 struct Place {
     feed: Arc<Feed>,
-    /// The listener knows that events up to here may be missing.
+    /// The listener knows that events up to here may be missing, or that they are in the store.
     told: Cursor,
+}
+
+/// What a listener needs where there is a store.
+#[derive(Debug)]
+struct Stored {
+    replay: Replay,
+    told: Told,
+}
+
+/// What a listener knows of what is missing.
+#[derive(Debug, Clone, Copy)]
+enum Told {
+    /// It wants all that is stored: nothing that is gone already is missing.
+    Whatever,
+    /// It has presented a cursor that is not from here.
+    Unknown,
+    /// Up to here.
+    Until(Cursor),
+}
+
+/// What the windows say.
+enum Look {
+    Event(Arc<Event>),
+    /// There is no more.
+    End,
+    /// What comes next is not in them.
+    Behind,
 }
 
 impl Subscription {
@@ -68,28 +99,41 @@ impl Subscription {
     ) -> Self {
         let waker = Arc::new(AtomicWaker::new());
         let published = hub.published();
-        let (position, known) = match after {
-            After::Now => (published, Some(published)),
-            After::Earliest => (Cursor::ZERO, None),
-            After::Cursor(cursor) if cursor <= published => (cursor, Some(cursor)),
-            After::Cursor(_) | After::Unknown => (Cursor::ZERO, None),
+        let (position, known, told) = match after {
+            After::Now => (published, Some(published), Told::Until(published)),
+            After::Earliest => (Cursor::ZERO, None, Told::Whatever),
+            After::Cursor(cursor) if cursor <= published => {
+                (cursor, Some(cursor), Told::Until(cursor))
+            }
+            After::Cursor(_) | After::Unknown => (Cursor::ZERO, None, Told::Unknown),
         };
+        let is_stored = hub.history().is_some();
         let place = |feed: Arc<Feed>| {
             feed.join(&waker);
-            let told = feed.ring().evicted();
+            let told = if is_stored {
+                Cursor::ZERO
+            } else {
+                feed.ring().evicted()
+            };
             Place { feed, told }
         };
         let places: Box<[Place]> = feeds.map(place).collect();
+        let stored = hub.history().map(|history| {
+            let devices = places.iter().map(|place| place.feed.device.clone());
+            let replay = Replay::new(history.clone(), devices.collect());
+            Stored { replay, told }
+        });
         let gap = match after {
             After::Now | After::Earliest => None,
             After::Cursor(_) | After::Unknown => gap(&places, known),
         };
         Self {
+            gap: gap.filter(|_| !is_stored),
             hub,
             places,
             topics,
             position,
-            gap,
+            stored,
             waker,
         }
     }
@@ -105,45 +149,108 @@ impl Subscription {
         poll_fn(|cx| self.poll_next(cx)).await
     }
 
+    /// What comes next, if it is there; waits while that has to be read from the store.
+    pub async fn present(&mut self) -> Option<Delivery> {
+        poll_fn(|cx| self.poll_present(cx)).await
+    }
+
     /// What comes next, or a wake-up when there may be more.
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Delivery> {
-        if let Some(delivery) = self.try_next() {
+        if let Some(delivery) = ready!(self.poll_present(cx)) {
             return Poll::Ready(delivery);
         }
         self.waker.register(cx.waker());
         // Once more: what was published between the look and the registration woke nobody.
-        self.try_next().map_or(Poll::Pending, Poll::Ready)
+        match self.poll_present(cx) {
+            Poll::Ready(Some(delivery)) => Poll::Ready(delivery),
+            Poll::Ready(None) | Poll::Pending => Poll::Pending,
+        }
     }
 
-    /// What comes next, if it is there.
-    pub fn try_next(&mut self) -> Option<Delivery> {
-        if let Some(gap) = self.gap.take() {
-            return Some(Delivery::Gap(gap));
+    fn poll_present(&mut self, cx: &mut Context<'_>) -> Poll<Option<Delivery>> {
+        loop {
+            if let Some(gap) = self.gap.take() {
+                return Poll::Ready(Some(Delivery::Gap(gap)));
+            }
+            if let Some(stored) = &mut self.stored {
+                match ready!(stored.replay.poll(cx, || self.hub.published())) {
+                    Step::Idle => {}
+                    Step::Failed => return Poll::Ready(Some(Delivery::Unavailable)),
+                    Step::Fallen(fallen) => {
+                        self.gap = stored.fallen(fallen, self.position);
+                        continue;
+                    }
+                    Step::Until(cursor) => {
+                        self.position = cursor;
+                        continue;
+                    }
+                    Step::Event(event) => {
+                        self.position = Cursor::from_raw(event.cursor);
+                        if !wants(self.topics.as_ref(), &event.downlink.topic) {
+                            continue;
+                        }
+                        let event = Draft::render(&event.downlink).seal(self.position);
+                        return Poll::Ready(Some(Delivery::Event(Arc::new(event))));
+                    }
+                }
+            }
+            match (self.look(), &mut self.stored) {
+                (Look::Event(event), _) => return Poll::Ready(Some(Delivery::Event(event))),
+                (Look::End, _) => return Poll::Ready(None),
+                (Look::Behind, None) => return Poll::Ready(Some(Delivery::Behind)),
+                (Look::Behind, Some(stored)) => stored.replay.read(self.position),
+            }
         }
+    }
+
+    /// Looks for the next event in the windows.
+    fn look(&mut self) -> Look {
         let until = self.hub.published();
-        if until == self.position {
-            return None;
+        if until <= self.position {
+            return Look::End;
         }
         let mut next: Option<Arc<Event>> = None;
         for place in &self.places {
             let ring = place.feed.ring();
             if ring.evicted() > self.position.max(place.told) {
-                return Some(Delivery::Behind);
+                return Look::Behind;
             }
             let until = next.as_ref().map_or(until, |event| event.cursor());
-            let wanted = |event: &&Arc<Event>| {
-                self.topics
-                    .as_ref()
-                    .is_none_or(|topics| topics.matches(event.topic()))
-            };
-            let first = ring.between(self.position, until).find(wanted);
+            let first = ring
+                .between(self.position, until)
+                .find(|event| wants(self.topics.as_ref(), event.topic()));
             if let Some(event) = first {
                 next = Some(Arc::clone(event));
             }
         }
         self.position = next.as_ref().map_or(until, |event| event.cursor());
-        next.map(Delivery::Event)
+        next.map_or(Look::End, Look::Event)
     }
+}
+
+impl Stored {
+    /// What the listener has to be told about events up to `fallen`, which are gone.
+    fn fallen(&mut self, fallen: Cursor, position: Cursor) -> Option<Gap> {
+        let (known, after) = match self.told {
+            Told::Whatever => (fallen, Some(position)),
+            Told::Unknown => (Cursor::ZERO, None),
+            Told::Until(known) => (known, Some(position)),
+        };
+        self.told = Told::Until(known.max(fallen));
+        let device = match &**self.replay.devices() {
+            [device] => Some(device.clone()),
+            _ => None,
+        };
+        (fallen > known.max(position)).then(|| Gap {
+            device,
+            after,
+            next: fallen.next(),
+        })
+    }
+}
+
+fn wants(topics: Option<&TopicFilter>, topic: &str) -> bool {
+    topics.is_none_or(|topics| topics.matches(topic))
 }
 
 impl Drop for Subscription {

@@ -1,7 +1,12 @@
 //! What listeners see: every event once and in order, or a gap that covers what is missing.
 
+mod fake;
+mod stored;
+
 use std::sync::Arc;
 use std::time::SystemTime;
+
+use futures_util::FutureExt;
 
 use proptest::prelude::*;
 
@@ -16,16 +21,17 @@ fn hub(events: usize) -> Arc<Hub> {
     let limits = Limits {
         events,
         bytes: usize::MAX,
+        total_bytes: usize::MAX,
     };
-    Arc::new(Hub::starting_at(limits, Cursor::from_raw(START)))
+    Arc::new(Hub::starting_at(limits, None, Cursor::from_raw(START)))
 }
 
 fn device(number: usize) -> DeviceId {
     DeviceId::parse(&format!("d{number}")).unwrap()
 }
 
-fn accept_on(hub: &Hub, number: usize, topic: &str) -> Cursor {
-    hub.accept(Downlink {
+fn downlink(number: usize, topic: &str) -> Downlink {
+    Downlink {
         device: device(number),
         topic: topic.into(),
         payload: bytes::Bytes::from_static(b"{}"),
@@ -33,7 +39,16 @@ fn accept_on(hub: &Hub, number: usize, topic: &str) -> Cursor {
         qos: Qos::AtLeastOnce,
         retained: false,
         received_at: SystemTime::now(),
-    })
+    }
+}
+
+fn accept_on(hub: &Hub, number: usize, topic: &str) -> Cursor {
+    hub.accept(&downlink(number, topic))
+}
+
+/// What is there; without a history, nothing has to be waited for.
+fn try_next(subscription: &mut Subscription) -> Option<Delivery> {
+    subscription.present().now_or_never().unwrap()
 }
 
 fn accept(hub: &Hub, number: usize) -> Cursor {
@@ -54,10 +69,10 @@ fn listen(hub: &Arc<Hub>, devices: &[usize], after: After) -> Subscription {
 fn drain(subscription: &mut Subscription) -> (Vec<Cursor>, Vec<Gap>) {
     let (mut events, mut gaps) = (Vec::new(), Vec::new());
     loop {
-        match subscription.try_next() {
+        match try_next(subscription) {
             Some(Delivery::Event(event)) => events.push(event.cursor()),
             Some(Delivery::Gap(gap)) => gaps.push(gap),
-            Some(Delivery::Behind) => panic!("fell behind"),
+            Some(end) => panic!("{end:?}"),
             None => return (events, gaps),
         }
     }
@@ -138,7 +153,7 @@ fn a_listener_that_fell_off_is_told_and_finds_its_gap() {
     let mut slow = listen(&hub, &[0, 1], After::Now);
     accept(&hub, 1);
     accept_many(&hub, 3);
-    assert!(matches!(slow.try_next(), Some(Delivery::Behind)));
+    assert!(matches!(try_next(&mut slow), Some(Delivery::Behind)));
     let again = After::Cursor(slow.position().unwrap());
     let (events, gaps) = drain(&mut listen(&hub, &[0, 1], again));
     assert_eq!(events, [raw(1), raw(3), raw(4)]);
@@ -148,14 +163,14 @@ fn a_listener_that_fell_off_is_told_and_finds_its_gap() {
 #[test]
 fn the_window_is_bounded_by_bytes_and_keeps_the_latest() {
     let limits = Limits {
-        events: 1000,
         bytes: 2000,
+        ..Limits::default()
     };
-    let hub = Arc::new(Hub::starting_at(limits, Cursor::from_raw(START)));
+    let hub = Arc::new(Hub::starting_at(limits, None, Cursor::from_raw(START)));
     accept_many(&hub, 100);
     let kept = drain(&mut listen(&hub, &[0], After::Earliest)).0;
     assert!((1..10).contains(&kept.len()), "{} kept", kept.len());
-    let large = hub.accept(Downlink {
+    let large = hub.accept(&Downlink {
         device: device(0),
         topic: "".into(),
         payload: vec![0; 5000].into(),
@@ -165,6 +180,26 @@ fn the_window_is_bounded_by_bytes_and_keeps_the_latest() {
         received_at: SystemTime::now(),
     });
     assert_eq!(drain(&mut listen(&hub, &[0], After::Earliest)).0, [large]);
+}
+
+#[test]
+fn all_windows_together_are_bounded_and_the_oldest_events_go_first() {
+    let limits = Limits {
+        total_bytes: 10_000,
+        ..Limits::default()
+    };
+    let hub = Arc::new(Hub::starting_at(limits, None, Cursor::from_raw(START)));
+    let quiet = accept(&hub, 1);
+    let all = |hub: &Arc<Hub>| drain(&mut listen(hub, &[0, 1, 2], After::Earliest)).0;
+    for n in 0..5000 {
+        accept(&hub, 2 * (n % 2));
+        let kept = all(&hub);
+        assert!(kept.len() < 50, "{} kept", kept.len());
+        assert_eq!(kept.last(), Some(&raw(n as u64 + 2)));
+        assert!(kept.windows(2).all(|pair| pair[0].next() == pair[1]));
+    }
+    let (_, gaps) = drain(&mut listen(&hub, &[1], After::Cursor(raw(0))));
+    assert_eq!(gaps[0].next, quiet.next());
 }
 
 #[test]
@@ -178,7 +213,7 @@ fn topics_are_filtered() {
         let filter = TopicFilter::parse(filter).unwrap();
         let mut listener = hub.subscribe([device(0)], Some(filter), After::Earliest);
         let mut seen = Vec::new();
-        while let Some(Delivery::Event(event)) = listener.try_next() {
+        while let Some(Delivery::Event(event)) = try_next(&mut listener) {
             seen.push(event.topic().to_owned());
         }
         assert_eq!(seen, topics[expected]);
@@ -275,7 +310,7 @@ async fn read(hub: Arc<Hub>, devices: &'static [usize], breaks: usize) -> (Vec<C
                 gaps.push(gap);
                 false
             }
-            Delivery::Behind => true,
+            Delivery::Behind | Delivery::Unavailable => true,
         };
         if broken {
             let position = listener.position().map_or(After::Earliest, After::Cursor);
@@ -361,14 +396,14 @@ proptest! {
                     listener = listen(&hub, &[0, 1], After::Cursor(model.position));
                     model.connect();
                 }
-                Step::Read => match listener.try_next() {
+                Step::Read => match try_next(&mut listener) {
                     Some(Delivery::Gap(gap)) => {
                         prop_assert!(std::mem::take(&mut model.gap));
                         prop_assert_eq!(gap.after, Some(model.position));
                         prop_assert_eq!(gap.next, model.told.into_iter().max().unwrap().next());
                     }
                     read if model.gap => prop_assert!(false, "{read:?} in place of a gap"),
-                    Some(Delivery::Behind) => prop_assert!(model.is_behind()),
+                    Some(Delivery::Behind | Delivery::Unavailable) => prop_assert!(model.is_behind()),
                     read if model.is_behind() => prop_assert!(false, "{read:?} behind a loss"),
                     Some(Delivery::Event(event)) => {
                         prop_assert_eq!(Some(event.cursor()), model.next());

@@ -82,7 +82,7 @@ async fn collect(
 
 /// Reads what a client sends anyway. Closing the connection instead would reset it, and the client would see that
 /// reset rather than the answer. (A client that asked first, with `Expect: 100-continue`, waits for the answer.)
-async fn drain(mut stream: BodyDataStream) {
+pub(super) async fn drain(mut stream: BodyDataStream) {
     let drain = async {
         let mut read = 0;
         while read < DRAINED

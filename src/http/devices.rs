@@ -18,16 +18,21 @@ use super::timestamp::Timestamp;
 use crate::device::DeviceId;
 use crate::registry::{Device, Registry};
 use crate::session::{Counters, SessionHandle, Trouble};
+use crate::store::records::Backlog;
+use crate::uplink::Uplinks;
 
 const DEFAULT_PAGE: usize = 100;
 const MAX_PAGE: usize = 1000;
 
-pub(super) fn router(registry: Arc<Registry>) -> Router {
+pub(super) fn router(registry: Arc<Registry>, uplinks: Uplinks) -> Router {
+    let sessions = Router::new()
+        .route("/v1/devices/{device}/session", get(session))
+        .with_state((Arc::clone(&registry), uplinks));
     Router::new()
         .route("/v1/devices", get(list))
         .route("/v1/devices/{device}", get(show))
-        .route("/v1/devices/{device}/session", get(session))
         .with_state(registry)
+        .merge(sessions)
 }
 
 /// The registered devices, in the order of their ids
@@ -110,11 +115,15 @@ async fn show(
     )
 )]
 async fn session(
-    State(registry): State<Arc<Registry>>,
+    State((registry, uplinks)): State<(Arc<Registry>, Uplinks)>,
     DevicePath(id): DevicePath,
     uri: Uri,
 ) -> Result<Json<SessionBody>, Problem> {
-    Ok(Json(SessionBody::of(&find(&registry, &id, &uri)?.session)))
+    let device = find(&registry, &id, &uri)?;
+    let backlog = uplinks
+        .has_store()
+        .then(|| BacklogBody::of(uplinks.backlog(&id)));
+    Ok(Json(SessionBody::of(&device.session, backlog)))
 }
 
 fn find<'a>(registry: &'a Registry, id: &DeviceId, uri: &Uri) -> Result<&'a Arc<Device>, Problem> {
@@ -186,11 +195,40 @@ pub(super) struct SessionBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     last_error: Option<SessionError>,
     counters: SessionCounters,
-    /// Uplinks that wait to be sent.
+    /// Uplinks that wait in memory to be sent.
     #[schema(example = 0)]
     queued: usize,
     /// Uplinks that are sent and that the broker has not settled.
     in_flight: u64,
+    /// What waits on disk for the broker, of this device alone. Absent without a store.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    backlog: Option<BacklogBody>,
+}
+
+/// What was answered with 202 and is not settled yet.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Backlog)]
+pub(super) struct BacklogBody {
+    /// Uplinks.
+    #[schema(example = 17)]
+    count: u64,
+    /// Their bytes as stored.
+    #[schema(example = 2380)]
+    bytes: u64,
+    /// When the oldest of them was accepted; absent when there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime, example = "2026-01-31T11:58:00.000Z")]
+    oldest: Option<Timestamp>,
+}
+
+impl BacklogBody {
+    fn of(backlog: Option<Backlog>) -> Self {
+        Self {
+            count: backlog.map_or(0, |backlog| backlog.count),
+            bytes: backlog.map_or(0, |backlog| backlog.bytes),
+            oldest: backlog.map(|backlog| Timestamp(backlog.oldest)),
+        }
+    }
 }
 
 /// What went wrong with a session.
@@ -223,7 +261,7 @@ pub(super) struct SessionCounters {
 }
 
 impl SessionBody {
-    fn of(session: &SessionHandle) -> Self {
+    fn of(session: &SessionHandle, backlog: Option<BacklogBody>) -> Self {
         let now = session.status().snapshot();
         Self {
             state: now.state.name(),
@@ -235,6 +273,7 @@ impl SessionBody {
             counters: SessionCounters::of(&session.status().counters),
             queued: session.queued(),
             in_flight: session.status().in_flight.load(Ordering::Relaxed),
+            backlog,
         }
     }
 }

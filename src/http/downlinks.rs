@@ -171,7 +171,7 @@ impl Listen {
         }
         let after = options.after.unwrap_or_else(|| last_event_id(headers));
         let wanted = self.find(devices)?;
-        let subscription = self.subscribe(wanted, options.topics, after);
+        let subscription = self.subscribe(wanted, options.topics, after).await;
         match form {
             Form::Stream => Ok(sse::answer(subscription, self.shutdown.clone())),
             // Only the head of the answer is asked for, and there is nothing to wait for.
@@ -195,7 +195,7 @@ impl Listen {
         ids.into_iter().map(find).collect()
     }
 
-    fn subscribe(
+    async fn subscribe(
         &self,
         devices: BTreeMap<DeviceId, Arc<Device>>,
         topics: Option<TopicFilter>,
@@ -207,9 +207,19 @@ impl Listen {
         for device in devices.values() {
             device.session.wake();
         }
+        // The answer says "listening": a downlink that is sent when it is seen must find the subscription in place.
+        let begun = async {
+            for device in devices.values() {
+                device.session.status().has_begun().await;
+            }
+        };
+        let _ = tokio::time::timeout(BEGIN_LIMIT, begun).await;
         subscription
     }
 }
+
+/// How long the first listener of a session may wait for its connection and subscriptions.
+const BEGIN_LIMIT: Duration = Duration::from_secs(2);
 
 #[derive(Default)]
 struct Options {

@@ -7,6 +7,7 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use tokio_util::sync::CancellationToken;
 
+use super::problem::{Kind, Problem};
 use crate::downlink::{Cursor, Delivery, Subscription};
 
 /// An answer that has grown this large takes no further event, in bytes. The rest comes with the next poll.
@@ -19,23 +20,31 @@ pub(super) async fn answer(
     wait: Duration,
     shutdown: &CancellationToken,
 ) -> Response {
-    let mut first = if limit > 0 {
-        subscription.try_next()
+    let mut next = if limit > 0 {
+        tokio::select! {
+            present = subscription.present() => present,
+            () = shutdown.cancelled() => None,
+        }
     } else {
         None
     };
-    if first.is_none() && !wait.is_zero() {
-        first = tokio::select! {
+    if next.is_none() && !wait.is_zero() {
+        next = tokio::select! {
             delivery = subscription.next() => Some(delivery),
             () = tokio::time::sleep(wait) => None,
             () = shutdown.cancelled() => None,
         };
     }
+    if let Some(Delivery::Unavailable) = next {
+        let what = "the stored downlinks cannot be read at the moment";
+        return Problem::new(Kind::StoreUnavailable, what)
+            .retry_after(1)
+            .into_response();
+    }
     let mut json = b"{\"events\":[".to_vec();
     let (mut count, mut further) = (0, false);
-    let mut next = first;
     while let Some(delivery) = next {
-        // Behind: the next poll begins with a gap.
+        // Behind: the next poll begins with a gap. Unavailable: it goes on here.
         if !write(&mut json, &delivery, further) {
             break;
         }
@@ -43,7 +52,11 @@ pub(super) async fn answer(
         // A gap does not count: alone, it would leave the position where it was, and the next poll would find it again.
         count += usize::from(matches!(delivery, Delivery::Event(_)));
         let full = count >= limit || json.len() >= FULL;
-        next = if full { None } else { subscription.try_next() };
+        next = if full {
+            None
+        } else {
+            subscription.present().await
+        };
     }
     let position = subscription.position().unwrap_or(Cursor::ZERO);
     json.extend_from_slice(format!("],\"next\":\"{position}\"}}\n").as_bytes());
@@ -73,7 +86,7 @@ fn write(json: &mut Vec<u8>, delivery: &Delivery, further: bool) -> bool {
             // Writing it to memory cannot fail.
             let _ = serde_json::to_writer(&mut *json, gap);
         }
-        Delivery::Behind => return false,
+        Delivery::Behind | Delivery::Unavailable => return false,
     }
     json.push(b'}');
     true

@@ -1,13 +1,14 @@
 //! HTTP: the only importer of `axum`. Requests become domain types at the edge, answers and errors become JSON.
 //!
-//! - [`router`]: the main listener's routes, put together from `uplinks`, `downlinks` (`sse`, `long_poll`), `devices`
-//!   and `openapi`, each given only what it needs
+//! - [`router`]: the main listener's routes, put together from `uplinks`, `batch`, `receipts`, `downlinks` (`sse`,
+//!   `long_poll`), `devices` and `openapi`, each given only what it needs
 //! - [`management`]: `/livez` and `/readyz`
 //! - [`serve`]: a listener, a router, and an end that lets requests finish
 //! - `path`, `query`, `prefer`, `accept`, `body`: the parts of a request, parsed strictly
 //! - `problem`, `error`: what went wrong, and the one place that gives it a status code
 
 mod accept;
+mod batch;
 mod body;
 mod devices;
 mod downlink_form;
@@ -21,6 +22,7 @@ mod platform;
 mod prefer;
 mod problem;
 mod query;
+mod receipts;
 mod server;
 mod sse;
 mod stall;
@@ -44,6 +46,7 @@ pub use server::serve;
 
 use crate::downlink::Hub;
 use crate::registry::Registry;
+use crate::store::ReceiptLimits;
 use crate::uplink::Uplinks;
 use problem::{Kind, Problem};
 
@@ -58,6 +61,8 @@ pub struct Api {
     pub hub: Arc<Hub>,
     /// What a request may ask for.
     pub limits: HttpLimits,
+    /// How long receipts are kept, as far as the store keeps them: for those who ask too late.
+    pub receipts: ReceiptLimits,
     /// Ends every stream when the program ends.
     pub shutdown: CancellationToken,
 }
@@ -86,14 +91,20 @@ impl Default for HttpLimits {
 /// The routes of the main listener.
 pub fn router(api: Api) -> Router {
     Router::new()
-        .merge(uplinks::router(api.uplinks, api.limits))
+        .merge(uplinks::router(api.uplinks.clone(), api.limits))
+        .merge(batch::router(
+            api.uplinks.clone(),
+            api.limits,
+            api.shutdown.clone(),
+        ))
+        .merge(receipts::router(api.uplinks.clone(), api.receipts))
         .merge(downlinks::router(
             Arc::clone(&api.registry),
             api.hub,
             api.limits.max_wait,
             api.shutdown,
         ))
-        .merge(devices::router(api.registry))
+        .merge(devices::router(api.registry, api.uplinks))
         .merge(openapi::router())
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)

@@ -8,7 +8,7 @@ use axum::routing::get;
 use utoipa::{OpenApi, ToResponse};
 
 use super::problem::ProblemBody;
-use super::{devices, downlinks, health, uplinks};
+use super::{batch, devices, downlinks, health, receipts, uplinks};
 
 /// The contract of both listeners.
 pub fn openapi() -> utoipa::openapi::OpenApi {
@@ -43,7 +43,7 @@ async fn contract() -> impl axum::response::IntoResponse {
 #[openapi(
     info(
         title = "Causeway",
-        description = "A local bridge between plain HTTP and an IoT platform's MQTT broker: post an uplink and be answered when the broker has confirmed it; listen to downlinks as server-sent events.\n\nErrors are `application/problem+json` (RFC 9457)."
+        description = "A local bridge between plain HTTP and an IoT platform's MQTT broker: post an uplink and be answered when the broker has confirmed it, or when it is on disk; listen to downlinks as server-sent events.\n\nErrors are `application/problem+json` (RFC 9457)."
     ),
     servers(
         (url = "http://127.0.0.1:8080", description = "The main listener's default"),
@@ -59,6 +59,8 @@ async fn contract() -> impl axum::response::IntoResponse {
     paths(
         uplinks::post_uplink,
         uplinks::post_uplink_to_subtopic,
+        batch::post_batch,
+        receipts::show,
         downlinks::of_device,
         downlinks::of_devices,
         devices::list,
@@ -69,9 +71,10 @@ async fn contract() -> impl axum::response::IntoResponse {
         health::ready,
     ),
     components(responses(
-        BadRequest, UnknownDevice, NotAcceptable, RequestTimeout, TooLarge, ContentTypeNotCarried, InternalError,
-        BrokerRefused, NotTaken, Unconfirmed, PlatformRefused,
-    ))
+        BadRequest, UnknownDevice, UnknownUplink, NotAcceptable, RequestTimeout, KeyInFlight, TooLarge,
+        ContentTypeNotCarried, NoBatch, Unprocessable, InternalError, BrokerRefused, NotTaken, StoreUnreadable, Unconfirmed,
+    )),
+    components(schemas(batch::BatchUplink))
 )]
 struct Contract;
 
@@ -89,13 +92,17 @@ problem_responses! {
     UnknownDevice: "There is no such device";
     NotAcceptable: "Neither of the two forms is accepted";
     RequestTimeout: "The body was not complete in time";
+    UnknownUplink: "There is no receipt of such an uplink, or no longer";
+    KeyInFlight: "The same request, by its Idempotency-Key, is being worked on. With Retry-After";
+    Unprocessable: "The Idempotency-Key was used for another uplink of this device; or, with `confirm=platform`, the broker has confirmed the uplink and the platform has refused it: its code and messages are in `platform`";
+    NoBatch: "The body is neither `application/x-ndjson` nor `application/json`; the Accept-Post header names both";
+    StoreUnreadable: "The store cannot be read. With Retry-After";
     TooLarge: "The body is larger than the bridge or the broker takes";
     ContentTypeNotCarried: "The connector does not carry this content type; the Accept-Post header lists those that it does";
-    PlatformRefused: "With `confirm=platform`: the broker has confirmed the uplink, and the platform has refused it; its code and messages are in `platform`";
     InternalError: "A defect of the bridge";
     BrokerRefused: "The broker refused the uplink or the connection; the reason code is named";
-    NotTaken: "Not sent, and it will not be: no connection to the broker in time, too many uplinks wait, the device cannot connect, or the bridge is shutting down. Mostly with Retry-After";
-    Unconfirmed: "Sent, but not confirmed in time. It may have arrived; it will not be sent again";
+    NotTaken: "Neither confirmed nor stored, and it will not be sent later: the store is at a limit of `[store]` or cannot write, or there is none; or the uplink expired, the device cannot connect, or the bridge is shutting down. With Retry-After where trying again may help";
+    Unconfirmed: "Sent, not confirmed in time, and not stored. It may have arrived; it will not be sent again";
 }
 
 #[cfg(test)]

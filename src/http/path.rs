@@ -67,6 +67,11 @@ pub(super) fn subtopic(path: &str) -> Result<Option<SubTopic>, PathError> {
     Ok(Some(SubTopic::parse(&decoded)?))
 }
 
+/// The last level of a raw path, as it was sent.
+pub(super) fn last(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or_default()
+}
+
 /// Percent-decodes one level (RFC 3986 §2.1); anything that is not UTF-8, and a `%` without two digits, is refused.
 fn decode(level: &str) -> Result<Cow<'_, str>, LevelError> {
     let complete = level.split('%').skip(1).all(|encoded| {

@@ -5,11 +5,45 @@ use std::time::Duration;
 use axum::http::header::HeaderName;
 use axum::http::{HeaderMap, HeaderValue};
 
-pub(super) const PREFER: HeaderName = HeaderName::from_static("prefer");
+const PREFER: HeaderName = HeaderName::from_static("prefer");
 pub(super) const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
+/// What the client prefers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Preferences {
+    pub(super) wait: Option<Duration>,
+    respond_async: bool,
+}
+
+impl Preferences {
+    pub(super) fn read(headers: &HeaderMap, max_wait: Duration) -> Self {
+        Self {
+            wait: wait(headers, max_wait),
+            respond_async: respond_async(headers),
+        }
+    }
+
+    /// Whether to answer as soon as the uplink is on disk. Together with `wait=N` it means: after that wait (RFC 7240
+    /// §4.3), which is what is done with everything that the broker has not confirmed by then.
+    pub(super) fn at_once(&self) -> bool {
+        self.respond_async && self.wait.is_none()
+    }
+
+    /// `Preference-Applied` of an answer, which may be one of 202.
+    pub(super) fn applied(&self, queued: bool) -> Option<HeaderValue> {
+        let wait = self.wait.map(|wait| format!("wait={}", wait.as_secs()));
+        let applied = match (self.respond_async && queued, wait) {
+            (true, Some(wait)) => format!("respond-async, {wait}"),
+            (true, None) => "respond-async".to_owned(),
+            (false, Some(wait)) => wait,
+            (false, None) => return None,
+        };
+        HeaderValue::try_from(applied).ok()
+    }
+}
+
 /// How long the client wants to wait, in whole seconds from 1 up to `most`. The first `wait` counts (§2).
-pub(super) fn wait(headers: &HeaderMap, most: Duration) -> Option<Duration> {
+fn wait(headers: &HeaderMap, most: Duration) -> Option<Duration> {
     let value = headers
         .get_all(PREFER)
         .iter()
@@ -21,7 +55,7 @@ pub(super) fn wait(headers: &HeaderMap, most: Duration) -> Option<Duration> {
 }
 
 /// Whether the client wants to be answered as soon as the uplink is on disk.
-pub(super) fn respond_async(headers: &HeaderMap) -> bool {
+fn respond_async(headers: &HeaderMap) -> bool {
     headers
         .get_all(PREFER)
         .iter()
@@ -29,12 +63,6 @@ pub(super) fn respond_async(headers: &HeaderMap) -> bool {
         .flat_map(|header| split(header, ','))
         .filter_map(|preference| split(preference, ';').next())
         .any(|name| name.trim().eq_ignore_ascii_case("respond-async"))
-}
-
-/// What `Preference-Applied` says of a wait.
-pub(super) fn applied(wait: Duration) -> HeaderValue {
-    HeaderValue::try_from(format!("wait={}", wait.as_secs()))
-        .unwrap_or(HeaderValue::from_static("wait"))
 }
 
 /// The value of the first `wait` in one header's value.
@@ -89,6 +117,34 @@ mod tests {
             headers.append(PREFER, value.parse().unwrap());
         }
         wait(&headers, Duration::from_secs(60)).map(|wait| wait.as_secs())
+    }
+
+    #[test]
+    fn respond_async_comes_after_a_wait_where_there_is_one() {
+        let read = |value: &'static str| {
+            let headers = [(PREFER, HeaderValue::from_static(value))];
+            Preferences::read(&headers.into_iter().collect(), Duration::from_secs(60))
+        };
+        let applied = |value, queued| {
+            let applied = read(value).applied(queued)?;
+            Some(applied.to_str().unwrap().to_owned())
+        };
+        assert!(read("Respond-Async").at_once() && read("respond-async; x=y, z").at_once());
+        assert!(!read("respond-async, wait=9").at_once() && !read("x=\"respond-async\"").at_once());
+        let (both, wait) = ("wait=9, respond-async", Some("wait=9".to_owned()));
+        assert_eq!(
+            applied(both, true).as_deref(),
+            Some("respond-async, wait=9")
+        );
+        assert_eq!(
+            (applied(both, false), applied("wait=9", true)),
+            (wait.clone(), wait)
+        );
+        assert_eq!(applied("respond-async", false), None);
+        assert_eq!(
+            applied("respond-async", true).as_deref(),
+            Some("respond-async")
+        );
     }
 
     #[test]

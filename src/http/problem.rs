@@ -38,6 +38,7 @@ pub(super) enum Kind {
     Expired,
     KeyInFlight,
     KeyOtherBody,
+    UnknownUplink,
 }
 
 impl Kind {
@@ -90,7 +91,7 @@ impl Kind {
             Self::StoreUnavailable => (
                 S::SERVICE_UNAVAILABLE,
                 "store-unavailable",
-                "The store cannot write",
+                "The store is unavailable",
             ),
             Self::Expired => (
                 S::SERVICE_UNAVAILABLE,
@@ -103,6 +104,7 @@ impl Kind {
                 "key-other-body",
                 "Same key, other uplink",
             ),
+            Self::UnknownUplink => (S::NOT_FOUND, "unknown-uplink", "Unknown uplink"),
         }
     }
 }
@@ -168,6 +170,32 @@ impl Problem {
         self.retryable(true)
     }
 
+    pub(super) fn status(&self) -> StatusCode {
+        self.0.kind.describe().0
+    }
+
+    /// After how many seconds the same request may succeed.
+    pub(super) fn seconds_to_retry(&self) -> Option<u32> {
+        self.0.retry_after
+    }
+
+    pub(super) fn body(&self) -> ProblemBody<'_> {
+        let parts = &*self.0;
+        let (status, slug, title) = parts.kind.describe();
+        ProblemBody {
+            r#type: format!("/docs#problem-{slug}"),
+            title,
+            status: status.as_u16(),
+            detail: &parts.detail,
+            reason_code: parts.reason.map(|reason| reason.0),
+            reason: parts.reason.map(Reason::name),
+            platform: parts.platform.as_ref().map(PlatformBody::from),
+            retryable: parts.retryable,
+            queued: false,
+            hint: parts.hint.as_deref(),
+        }
+    }
+
     pub(super) fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.0.header = Some((name, value));
         self
@@ -213,26 +241,20 @@ pub(super) struct ProblemBody<'a> {
     hint: Option<&'a str>,
 }
 
+#[cfg(test)]
+impl ProblemBody<'_> {
+    pub(super) fn detail(&self) -> &str {
+        self.detail
+    }
+}
+
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let parts = *self.0;
-        let (status, slug, title) = parts.kind.describe();
-        let body = ProblemBody {
-            r#type: format!("/docs#problem-{slug}"),
-            title,
-            status: status.as_u16(),
-            detail: &parts.detail,
-            reason_code: parts.reason.map(|reason| reason.0),
-            reason: parts.reason.map(Reason::name),
-            platform: parts.platform.as_ref().map(PlatformBody::from),
-            retryable: parts.retryable,
-            queued: false,
-            hint: parts.hint.as_deref(),
-        };
-        let mut json = serde_json::to_vec(&body).unwrap_or_default();
+        let mut json = serde_json::to_vec(&self.body()).unwrap_or_default();
         json.push(b'\n');
         let mut response = Response::new(Body::from(json));
-        *response.status_mut() = status;
+        *response.status_mut() = self.status();
+        let parts = *self.0;
         let headers = response.headers_mut();
         headers.insert(
             CONTENT_TYPE,

@@ -88,8 +88,8 @@ impl Stream for EventStream {
                 return Poll::Ready(Some(Ok(event.frame().clone())));
             }
             Poll::Ready(Delivery::Gap(gap)) => return Poll::Ready(Some(Ok(gap_frame(&gap)))),
-            // The client connects again and is told by a gap what it has missed.
-            Poll::Ready(Delivery::Behind) => return Poll::Ready(None),
+            // The client connects again, and goes on there or is told by a gap what it has missed.
+            Poll::Ready(Delivery::Behind | Delivery::Unavailable) => return Poll::Ready(None),
             Poll::Pending => {}
         }
         if self.heartbeat.as_mut().poll(cx).is_ready() {
@@ -143,7 +143,7 @@ mod tests {
         };
         assert!(next().await.starts_with("retry: "));
         assert_eq!(next().await, ": heartbeat\n\n");
-        let cursor = hub.accept(Downlink {
+        let cursor = hub.accept(&Downlink {
             device,
             topic: "other".into(),
             payload: Bytes::new(),

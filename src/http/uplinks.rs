@@ -1,4 +1,5 @@
-//! `POST /v1/devices/{device}/uplinks[/{subtopic}…]`: one uplink, answered when the broker has confirmed it.
+//! `POST /v1/devices/{device}/uplinks[/{subtopic}…]`: one uplink, answered when the broker has confirmed it, or when it
+//! is on disk.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -7,7 +8,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::header::{CONTENT_TYPE, LOCATION};
+use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE, LOCATION};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
@@ -16,14 +17,15 @@ use utoipa::ToSchema;
 
 use super::HttpLimits;
 use super::openapi::{
-    BadRequest, BrokerRefused, ContentTypeNotCarried, InternalError, NotTaken, PlatformRefused,
-    RequestTimeout, TooLarge, Unconfirmed, UnknownDevice,
+    BadRequest, BrokerRefused, ContentTypeNotCarried, InternalError, KeyInFlight, NotTaken,
+    RequestTimeout, TooLarge, Unconfirmed, UnknownDevice, Unprocessable,
 };
 use super::platform::PlatformBody;
+use super::prefer::{PREFERENCE_APPLIED, Preferences};
 use super::problem::{Kind, Problem};
 use super::timestamp::Timestamp;
 use super::traceparent::traceparent;
-use super::{body, path, prefer, query};
+use super::{body, path, query};
 use crate::message::{ContentType, Qos, Uplink, UplinkId};
 use crate::mqtt::reason::Reason;
 use crate::store::records::ReceiptStatus;
@@ -47,8 +49,10 @@ struct Post {
 
 /// Posts an uplink
 ///
-/// Answered when the broker has confirmed it. On any other answer than 200 it will not be delivered later; with 504 it is
-/// not known whether it has been delivered.
+/// Answered with 200 when the broker has confirmed it, and with 202 when it is on disk instead, because the broker did not
+/// confirm it within the wait or the request asked for that: then it will be delivered, behind what was accepted of the
+/// device before, and `Location` tells what became of it. With any other answer it was not taken, and will not be
+/// delivered later; with 504 it is not known whether it has been.
 #[utoipa::path(
     post,
     path = "/v1/devices/{device}/uplinks",
@@ -59,7 +63,8 @@ struct Post {
         ("retain" = Option<bool>, Query, description = "MQTT's retain flag. Default false"),
         ("expiry" = Option<u32>, Query, description = "Seconds after which the broker drops the message; carried with MQTT 5 only", minimum = 1),
         ("confirm" = Option<String>, Query, description = "`platform`: wait for the platform's own answer too, where it gives one. Default `broker`. Further parameters are the profile's: with sap-iot `capability`, `sensor` or `sensor_type`, and `timestamp`, which make SAP's message of the posted measure", example = "platform"),
-        ("Prefer" = Option<String>, Header, description = "`wait=N` (RFC 7240): how many seconds to wait for the broker, 60 at the most. Default 5", example = "wait=10"),
+        ("Prefer" = Option<String>, Header, description = "RFC 7240. `wait=N`: how many seconds, at least 1, to wait for the broker before the uplink is stored and answered with 202; 60 at the most, as configured. Default 5. `respond-async`: store it at once and answer with 202; together with `wait=N`, after that wait", example = "wait=10"),
+        ("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters, unique for the device: the same request with the same key is answered as the first time and publishes nothing, also after a restart, for as long as keys are kept (24 hours by default). Such an uplink is stored before it is sent. An answer that says the uplink was not taken frees the key", example = "8e03978e-40d5-43dd-bc93-6894a57f9324"),
         ("traceparent" = Option<String>, Header, description = "W3C trace context; carried as an MQTT 5 user property"),
     ),
     request_body(
@@ -72,15 +77,23 @@ struct Post {
     ),
     responses(
         (status = 200, description = "The broker has confirmed the uplink (QoS 0: it was sent)", body = ReceiptBody,
-            headers(("Preference-Applied" = String, description = "The wait that was applied, if the request named one"))),
-        (status = 202, description = "With `confirm=platform`: the broker has confirmed the uplink, and the platform has not answered in time. It is not sent again", body = ReceiptBody,
-            headers(("Location" = String, description = "Where the receipt is"))),
+            headers(
+                ("Preference-Applied" = String, description = "The wait that was applied, if the request named one"),
+                ("Idempotency-Replayed" = String, description = "`true`: this is the answer that the same request got before; nothing was published"),
+            )),
+        (status = 202, description = "The uplink is on disk and will be delivered, or its receipt tells why not. Or, with `confirm=platform`: the broker has confirmed it, and the platform has not answered in time; it is not sent again", body = ReceiptBody,
+            headers(
+                ("Location" = String, description = "Its receipt: /v1/uplinks/{id}"),
+                ("Preference-Applied" = String, description = "`respond-async`, the wait, or both, if the request named them"),
+                ("Idempotency-Replayed" = String, description = "`true`: this is the answer that the same request got before; nothing was published"),
+            )),
         (status = 400, response = BadRequest),
         (status = 404, response = UnknownDevice),
         (status = 408, response = RequestTimeout),
+        (status = 409, response = KeyInFlight),
         (status = 413, response = TooLarge),
         (status = 415, response = ContentTypeNotCarried),
-        (status = 422, response = PlatformRefused),
+        (status = 422, response = Unprocessable),
         (status = 500, response = InternalError),
         (status = 502, response = BrokerRefused),
         (status = 503, response = NotTaken),
@@ -89,28 +102,26 @@ struct Post {
 )]
 async fn post_uplink(State(post): State<Post>, request: Request) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
-    let wanted = prefer::wait(&parts.headers, post.limits.max_wait);
-    let respond_async = prefer::respond_async(&parts.headers);
+    let preferences = Preferences::read(&parts.headers, post.limits.max_wait);
     let key = idempotency_key(&parts.headers)?;
     let (uplink, options) = read(&parts.uri, &parts.headers, body, post.limits.max_body).await?;
     // The head lies in the connection's read buffer, which is free for the next request without it.
     drop(parts);
     let wishes = Wishes {
-        wait: wanted.unwrap_or(post.limits.wait),
-        respond_async,
+        wait: preferences.wait.unwrap_or(post.limits.wait),
+        respond_async: preferences.at_once(),
         key,
         confirm_platform: options.confirm_platform.unwrap_or(false),
         parameters: options.of_profile,
+        placed: None,
     };
     let confirm_platform = wishes.confirm_platform;
     let mut response = match post.uplinks.deliver(uplink, wishes).await {
         Ok(accepted) => answer(&accepted, confirm_platform),
         Err(error) => Problem::from(error).into_response(),
     };
-    if let Some(wait) = wanted {
-        response
-            .headers_mut()
-            .insert(prefer::PREFERENCE_APPLIED, prefer::applied(wait));
+    if let Some(applied) = preferences.applied(response.status() == StatusCode::ACCEPTED) {
+        response.headers_mut().insert(PREFERENCE_APPLIED, applied);
     }
     Ok(response)
 }
@@ -129,7 +140,8 @@ async fn post_uplink(State(post): State<Post>, request: Request) -> Result<Respo
         ("retain" = Option<bool>, Query, description = "MQTT's retain flag. Default false"),
         ("expiry" = Option<u32>, Query, description = "Seconds after which the broker drops the message; carried with MQTT 5 only", minimum = 1),
         ("confirm" = Option<String>, Query, description = "`platform`: wait for the platform's own answer too, where it gives one. Default `broker`. Further parameters are the profile's: with sap-iot `capability`, `sensor` or `sensor_type`, and `timestamp`, which make SAP's message of the posted measure", example = "platform"),
-        ("Prefer" = Option<String>, Header, description = "`wait=N` (RFC 7240): how many seconds to wait for the broker, 60 at the most. Default 5", example = "wait=10"),
+        ("Prefer" = Option<String>, Header, description = "RFC 7240. `wait=N`: how many seconds, at least 1, to wait for the broker before the uplink is stored and answered with 202; 60 at the most, as configured. Default 5. `respond-async`: store it at once and answer with 202; together with `wait=N`, after that wait", example = "wait=10"),
+        ("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters, unique for the device: the same request with the same key is answered as the first time and publishes nothing, also after a restart, for as long as keys are kept (24 hours by default). Such an uplink is stored before it is sent. An answer that says the uplink was not taken frees the key", example = "8e03978e-40d5-43dd-bc93-6894a57f9324"),
         ("traceparent" = Option<String>, Header, description = "W3C trace context; carried as an MQTT 5 user property"),
     ),
     request_body(
@@ -142,15 +154,23 @@ async fn post_uplink(State(post): State<Post>, request: Request) -> Result<Respo
     ),
     responses(
         (status = 200, description = "The broker has confirmed the uplink (QoS 0: it was sent)", body = ReceiptBody,
-            headers(("Preference-Applied" = String, description = "The wait that was applied, if the request named one"))),
-        (status = 202, description = "With `confirm=platform`: the broker has confirmed the uplink, and the platform has not answered in time. It is not sent again", body = ReceiptBody,
-            headers(("Location" = String, description = "Where the receipt is"))),
+            headers(
+                ("Preference-Applied" = String, description = "The wait that was applied, if the request named one"),
+                ("Idempotency-Replayed" = String, description = "`true`: this is the answer that the same request got before; nothing was published"),
+            )),
+        (status = 202, description = "The uplink is on disk and will be delivered, or its receipt tells why not. Or, with `confirm=platform`: the broker has confirmed it, and the platform has not answered in time; it is not sent again", body = ReceiptBody,
+            headers(
+                ("Location" = String, description = "Its receipt: /v1/uplinks/{id}"),
+                ("Preference-Applied" = String, description = "`respond-async`, the wait, or both, if the request named them"),
+                ("Idempotency-Replayed" = String, description = "`true`: this is the answer that the same request got before; nothing was published"),
+            )),
         (status = 400, response = BadRequest),
         (status = 404, response = UnknownDevice),
         (status = 408, response = RequestTimeout),
+        (status = 409, response = KeyInFlight),
         (status = 413, response = TooLarge),
         (status = 415, response = ContentTypeNotCarried),
-        (status = 422, response = PlatformRefused),
+        (status = 422, response = Unprocessable),
         (status = 500, response = InternalError),
         (status = 502, response = BrokerRefused),
         (status = 503, response = NotTaken),
@@ -161,7 +181,7 @@ async fn post_uplink_to_subtopic(post: State<Post>, request: Request) -> Result<
     post_uplink(post, request).await
 }
 
-const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+pub(super) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<IdempotencyKey>, Problem> {
@@ -183,6 +203,13 @@ async fn read(
     let subtopic = path::subtopic(uri.path())?;
     let options = Options::read(uri)?;
     let content_type = content_type(headers)?;
+    if headers
+        .get(CONTENT_ENCODING)
+        .is_some_and(|coding| coding != "identity")
+    {
+        let detail = "a Content-Encoding is not undone here, and MQTT has no word for it";
+        return Err(Problem::new(Kind::ContentType, detail).hint("send the body as it is"));
+    }
     let traceparent = traceparent(headers);
     let payload = body::read(headers, body, max_body).await?;
     let uplink = Uplink {
@@ -251,7 +278,7 @@ impl Options {
     }
 }
 
-fn content_type(headers: &HeaderMap) -> Result<Option<ContentType>, Problem> {
+pub(super) fn content_type(headers: &HeaderMap) -> Result<Option<ContentType>, Problem> {
     let malformed = |what: String| Problem::new(Kind::Malformed, what);
     let mut values = headers.get_all(CONTENT_TYPE).iter();
     let Some(value) = values.next() else {
@@ -278,7 +305,8 @@ pub(super) struct ReceiptBody<'a> {
     #[schema(example = "pump-1")]
     device: &'a str,
     /// `queued`: on disk, waiting for the broker. `delivered`: the broker confirmed it. `sent`: QoS 0, handed to the
-    /// connection, never to be confirmed. `refused`: by the broker, for good. `expired`: its time was over first.
+    /// connection, never to be confirmed. `refused`: by the broker or the connector, for good. `expired`: its time was over
+    /// first. `unknown`: sent, and whether the broker took it will never be known.
     #[schema(example = "delivered")]
     status: &'static str,
     /// The quality of service that it was published with.
@@ -324,7 +352,7 @@ fn answer(accepted: &Accepted, confirm_platform: bool) -> Response {
     let mut response = receipt_response(receipt);
     let headers = response.headers_mut();
     if queued {
-        if let Ok(location) = HeaderValue::try_from(format!("/v1/uplinks/{}", receipt.id)) {
+        if let Ok(location) = HeaderValue::try_from(location(receipt)) {
             headers.insert(LOCATION, location);
         }
         *response.status_mut() = StatusCode::ACCEPTED;
@@ -336,23 +364,33 @@ fn answer(accepted: &Accepted, confirm_platform: bool) -> Response {
     response
 }
 
+impl<'a> ReceiptBody<'a> {
+    pub(super) fn of(receipt: &'a Receipt) -> Self {
+        Self {
+            id: receipt.id,
+            device: receipt.device.as_str(),
+            status: receipt.status.name(),
+            qos: receipt.qos.level(),
+            reason: receipt.reason.map(Reason::name),
+            reason_code: receipt.reason.map(|reason| reason.0),
+            detail: receipt.detail.as_deref(),
+            attempts: receipt.attempts,
+            accepted_at: Timestamp(receipt.accepted_at),
+            completed_at: receipt.completed_at.map(Timestamp),
+            platform: receipt.platform.as_ref().map(PlatformBody::from),
+        }
+    }
+}
+
+/// Where a receipt is found.
+pub(super) fn location(receipt: &Receipt) -> String {
+    format!("/v1/uplinks/{}", receipt.id)
+}
+
 pub(super) fn receipt_response(receipt: &Receipt) -> Response {
-    let body = ReceiptBody {
-        id: receipt.id,
-        device: receipt.device.as_str(),
-        status: receipt.status.name(),
-        qos: receipt.qos.level(),
-        reason: receipt.reason.map(Reason::name),
-        reason_code: receipt.reason.map(|reason| reason.0),
-        detail: receipt.detail.as_deref(),
-        attempts: receipt.attempts,
-        accepted_at: Timestamp(receipt.accepted_at),
-        completed_at: receipt.completed_at.map(Timestamp),
-        platform: receipt.platform.as_ref().map(PlatformBody::from),
-    };
     let mut json = Vec::with_capacity(RECEIPT_BYTES);
     // Writing these to memory cannot fail.
-    let _ = serde_json::to_writer(&mut json, &body);
+    let _ = serde_json::to_writer(&mut json, &ReceiptBody::of(receipt));
     json.push(b'\n');
     let mut response = Response::new(Body::from(json));
     response

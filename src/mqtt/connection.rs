@@ -13,6 +13,7 @@ use tokio_util::io::poll_read_buf;
 use super::codec::{Codec, CodecError, PublishParts};
 use super::packet::{ConnAck, Connect, Packet};
 use super::transport::Stream;
+use crate::secret::Secret;
 
 /// How long a broker may take from CONNECT to CONNACK.
 const CONNACK_LIMIT: Duration = Duration::from_secs(15);
@@ -32,6 +33,7 @@ pub struct Connection {
     write: BytesMut,
     last_read: Instant,
     last_write: Instant,
+    hidden: Vec<Secret>,
 }
 
 /// Why a connection ended or did not come about.
@@ -54,14 +56,33 @@ pub enum ConnectionError {
     NotConnAck,
 }
 
+impl ConnectionError {
+    /// Whether the peer ended the connection, in one of the ways in which sockets tell that: in order, by a reset because
+    /// it had not read everything, or without TLS's goodbye.
+    pub fn is_closed_by_peer(&self) -> bool {
+        use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+        match self {
+            Self::Closed => true,
+            Self::Io(error) => matches!(
+                error.kind(),
+                BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof
+            ),
+            Self::Codec(_) | Self::NoConnAck | Self::NotConnAck => false,
+        }
+    }
+}
+
 impl Connection {
-    /// Sends CONNECT and waits for CONNACK, whatever it says.
+    /// Sends CONNECT and waits for CONNACK, whatever it says. The password and what else is `hidden` are left out of all
+    /// that the broker says.
     pub async fn establish(
         stream: Stream,
         codec: Codec,
         connect: Connect,
+        mut hidden: Vec<Secret>,
     ) -> Result<(Self, Box<ConnAck>), ConnectionError> {
         let now = Instant::now();
+        hidden.extend(connect.password.clone());
         let mut connection = Self {
             stream,
             codec,
@@ -69,6 +90,7 @@ impl Connection {
             write: BytesMut::new(),
             last_read: now,
             last_write: now,
+            hidden,
         };
         connection.queue(&Packet::Connect(Box::new(connect)))?;
         let answer = tokio::time::timeout(CONNACK_LIMIT, async {
@@ -109,7 +131,11 @@ impl Connection {
 
     /// The next packet among the bytes that have been read.
     pub fn next_packet(&mut self) -> Result<Option<Packet>, CodecError> {
-        self.codec.decode(&mut self.read)
+        let mut packet = self.codec.decode(&mut self.read)?;
+        if let Some(packet) = &mut packet {
+            packet.hide(&self.hidden);
+        }
+        Ok(packet)
     }
 
     /// Writes what is queued and reads what has come; returns when something was read, or congestion is over.

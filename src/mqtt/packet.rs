@@ -56,6 +56,23 @@ pub enum Packet {
     },
 }
 
+impl Packet {
+    /// Leaves secrets out of the broker's words: some brokers repeat the topic, or what they were shown.
+    pub(super) fn hide(&mut self, secrets: &[Secret]) {
+        let text = match self {
+            Self::ConnAck(ack) => &mut ack.text,
+            Self::Ack(ack) => &mut ack.text,
+            Self::Disconnect { text, .. } => text,
+            _ => return,
+        };
+        if let Some(text) = text {
+            for secret in secrets {
+                *text = secret.hide_in(text);
+            }
+        }
+    }
+}
+
 /// CONNECT.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Connect {

@@ -7,19 +7,30 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::device::ConnectorName;
 use crate::registry::Registry;
 use crate::session::State;
+use crate::store;
+
+/// Asks the store how it is doing.
+pub type StoreHealth = Box<dyn Fn() -> store::Health + Send + Sync>;
 
 /// Watches over the whole bridge.
-#[derive(Debug)]
 pub struct Health {
     registry: Arc<Registry>,
+    store: Option<StoreHealth>,
     accepting: AtomicBool,
 }
 
+impl std::fmt::Debug for Health {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Health({:?})", self.report())
+    }
+}
+
 impl Health {
-    /// Not accepting yet.
-    pub fn new(registry: Arc<Registry>) -> Self {
+    /// Not accepting yet. Without a store there is nothing to watch of it.
+    pub fn new(registry: Arc<Registry>, store: Option<StoreHealth>) -> Self {
         Self {
             registry,
+            store,
             accepting: AtomicBool::new(false),
         }
     }
@@ -47,6 +58,7 @@ impl Health {
         }
         Report {
             accepting: self.accepting.load(Ordering::Relaxed),
+            store: self.store.as_ref().map(|health| health()),
             connectors: connectors.into_values().collect(),
         }
     }
@@ -57,17 +69,30 @@ impl Health {
 pub struct Report {
     /// The main listener is up, and the bridge is not shutting down.
     pub accepting: bool,
+    /// Whether what must be durable can be written; `None` without a store.
+    pub store: Option<store::Health>,
     /// Connectors that have devices, by name.
     pub connectors: Vec<ConnectorHealth>,
 }
 
 impl Report {
-    /// Whether requests are accepted and there is hope for some: one session at least is connected, or has not been
-    /// needed yet. So the trouble of some devices does not make the bridge unready, but a bridge that reaches no broker
-    /// at all does not call itself ready.
+    /// Whether requests are accepted, and can be kept as promised.
     pub fn is_ready(&self) -> bool {
-        let mut sessions = self.connectors.iter();
-        self.accepting && (self.connectors.is_empty() || sessions.any(|c| c.connected + c.idle > 0))
+        self.accepting && self.reaches_a_broker() && self.can_store()
+    }
+
+    /// Whether there is hope for some requests: one session at least is connected, or has not been needed yet. So the
+    /// trouble of some devices does not make the bridge unready, but a bridge that reaches no broker at all does not call
+    /// itself ready.
+    pub fn reaches_a_broker(&self) -> bool {
+        let mut connectors = self.connectors.iter();
+        self.connectors.is_empty() || connectors.any(|c| c.connected + c.idle > 0)
+    }
+
+    /// Whether uplinks that the broker does not confirm in time can be stored, where that is configured. Without that, an
+    /// outage of the broker is passed on to the clients.
+    pub fn can_store(&self) -> bool {
+        !matches!(self.store, Some(store::Health::ReadOnly { .. }))
     }
 }
 
@@ -131,7 +156,24 @@ mod tests {
         for (accepting, connectors, ready) in cases {
             let report = Report {
                 accepting,
+                store: None,
                 connectors: connectors.to_vec(),
+            };
+            assert_eq!(report.is_ready(), ready, "{report:?}");
+        }
+    }
+
+    #[test]
+    fn a_store_that_cannot_write_is_no_readiness() {
+        let read_only = store::Health::ReadOnly {
+            since: std::time::SystemTime::now(),
+            cause: "no space".into(),
+        };
+        for (store, ready) in [(store::Health::Writable, true), (read_only, false)] {
+            let report = Report {
+                accepting: true,
+                store: Some(store),
+                connectors: Vec::new(),
             };
             assert_eq!(report.is_ready(), ready, "{report:?}");
         }

@@ -4,4 +4,4 @@
 
 mod health;
 
-pub use health::{ConnectorHealth, Health, Report};
+pub use health::{ConnectorHealth, Health, Report, StoreHealth};

@@ -61,6 +61,15 @@ pub(super) enum Close {
     WithMessages,
 }
 
+/// What a connection was good for.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Lived {
+    /// How long it was up; zero when it did not come about.
+    pub(super) up: Duration,
+    /// Whether the broker settled something on it.
+    pub(super) useful: bool,
+}
+
 /// What comes next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Next {
@@ -84,10 +93,13 @@ pub(super) struct Backoff {
 const SUSPICIOUS: u32 = 3;
 
 impl Backoff {
-    /// Decides what follows an end that is neither a renewal nor the shutdown. `held` is how long the connection was up.
-    pub(super) fn after(&mut self, ended: &Ended, held: Duration) -> Next {
-        if held >= STABLE {
+    /// Decides what follows an end that is neither a renewal nor the shutdown.
+    pub(super) fn after(&mut self, ended: &Ended, lived: Lived) -> Next {
+        if lived.up >= STABLE {
             *self = Self::default();
+        }
+        if lived.useful {
+            self.failures = 0;
         }
         let failures = self.failures;
         self.failures = failures.saturating_add(1);
@@ -186,6 +198,10 @@ fn refusal_hint(reason: Reason) -> &'static str {
 mod tests {
     use super::*;
 
+    fn up(up: Duration) -> Lived {
+        Lived { up, useful: false }
+    }
+
     fn lost() -> Ended {
         Ended::Lost {
             what: "gone".to_owned(),
@@ -198,13 +214,13 @@ mod tests {
     fn delays_double_up_to_a_limit_and_start_again_after_a_stable_connection() {
         let mut backoff = Backoff::default();
         let delays: Vec<_> = (0..9)
-            .map(|_| backoff.after(&lost(), Duration::ZERO).delay.as_millis())
+            .map(|_| backoff.after(&lost(), Lived::default()).delay.as_millis())
             .collect();
         assert_eq!(
             delays,
             [500, 1000, 2000, 4000, 8000, 16_000, 30_000, 30_000, 30_000]
         );
-        assert_eq!(backoff.after(&lost(), STABLE).delay.as_millis(), 500);
+        assert_eq!(backoff.after(&lost(), up(STABLE)).delay.as_millis(), 500);
     }
 
     #[test]
@@ -213,7 +229,7 @@ mod tests {
             reason: Reason::SESSION_TAKEN_OVER,
             text: None,
         };
-        let next = Backoff::default().after(&ended, Duration::from_secs(3600));
+        let next = Backoff::default().after(&ended, up(Duration::from_secs(3600)));
         assert_eq!((next.state, next.delay.as_secs()), (State::TakenOver, 10));
     }
 
@@ -225,7 +241,11 @@ mod tests {
             close,
         };
         let mut backoff = Backoff::default();
-        let mut after = |close| backoff.after(&closed(close), Duration::from_secs(1)).state;
+        let mut after = |close| {
+            backoff
+                .after(&closed(close), up(Duration::from_secs(1)))
+                .state
+        };
         let states = [
             Close::WhileIdle,
             Close::WhileIdle,
@@ -247,7 +267,7 @@ mod tests {
     fn refused_credentials_are_no_outage() {
         let refused = |reason| {
             Backoff::default()
-                .after(&Ended::Refused { reason, text: None }, Duration::ZERO)
+                .after(&Ended::Refused { reason, text: None }, Lived::default())
                 .state
         };
         assert_eq!(refused(Reason::NOT_AUTHORIZED), State::Refused);

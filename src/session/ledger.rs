@@ -39,6 +39,13 @@ impl Ledger {
         self.in_flight.len()
     }
 
+    /// Which message is the oldest.
+    pub(super) fn first(&self) -> Option<usize> {
+        self.in_flight
+            .front()
+            .map(|first| first.entry.slip.identity())
+    }
+
     /// When the oldest one was sent.
     pub(super) fn oldest(&self) -> Option<Instant> {
         self.in_flight.front().map(|first| first.sent_at)
@@ -72,6 +79,11 @@ impl Ledger {
     pub(super) fn settled(&mut self, pkid: u16) -> Option<Entry> {
         let index = self.position(pkid)?;
         self.in_flight.remove(index).map(|sent| sent.entry)
+    }
+
+    /// Takes out the oldest one.
+    pub(super) fn take_first(&mut self) -> Option<Entry> {
+        self.in_flight.pop_front().map(|sent| sent.entry)
     }
 
     /// Notes the first half of QoS 2; `false` when nothing is in flight under this identifier.

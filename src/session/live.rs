@@ -1,5 +1,6 @@
 //! One connection while it lives: the window, keep-alive, the watchdog, renewal and the polite end.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -7,6 +8,7 @@ use tracing::{debug, warn};
 
 use super::backoff::{Close, Ended, renewal};
 use super::handle::{Command, Entry};
+use super::inbox::Inbox;
 use super::outcome::{NotSent, Outcome, Publish};
 use super::spec::Shared;
 use super::task::Session;
@@ -43,6 +45,7 @@ pub(super) async fn run(
     );
     let now = Instant::now();
     let mut live = Live {
+        inbox: Inbox::new(Arc::clone(&shared.downlinks), Arc::clone(&session.status)),
         limits: Limits::of(&connection, session.spec.window, ack),
         session,
         connection,
@@ -51,6 +54,9 @@ pub(super) async fn run(
         renew_at: lifetime.map(|lifetime| now + renewal(lifetime, rand::random())),
         pinged_at: None,
         drain: None,
+        subscribes: 0,
+        same_session: false,
+        probation: false,
     };
     let ended = match live.begin(ack.session_present) {
         Ok(()) => live.turn().await,
@@ -72,15 +78,20 @@ pub(super) async fn run(
         Err(End::Connection(error)) => Ended::Lost {
             what: error.to_string(),
             hint: "the bridge connects again by itself",
-            close: match error {
-                ConnectionError::Closed if live.session.ledger.len() == 0 => Close::WhileIdle,
-                ConnectionError::Closed => Close::WithMessages,
-                _ => Close::Failed,
+            close: match error.is_closed_by_peer() {
+                true if live.session.ledger.len() == 0 => Close::WhileIdle,
+                true => Close::WithMessages,
+                false => Close::Failed,
             },
         },
         Err(End::Silent) => Ended::Lost {
             what: "the broker has gone silent".to_owned(),
             hint: "the link is cut or the broker hangs; the bridge connects again by itself",
+            close: Close::Failed,
+        },
+        Err(End::Overrun) => Ended::Lost {
+            what: "more downlinks came than can be stored at the moment".to_owned(),
+            hint: "the broker keeps them; see to the store: is its disk full, or slow?",
             close: Close::Failed,
         },
     }
@@ -115,6 +126,8 @@ impl Limits {
 /// Why a connection is being drained.
 struct Drain {
     until: Instant,
+    /// The downlinks that had come before, and are acknowledged before the end.
+    downlinks: u64,
     then: Ended,
 }
 
@@ -126,6 +139,7 @@ enum End {
         text: Option<String>,
     },
     Silent,
+    Overrun,
 }
 
 impl From<ConnectionError> for End {
@@ -145,48 +159,36 @@ struct Live<'a> {
     connection: Connection,
     shared: &'a Shared,
     limits: Limits,
+    inbox: Inbox,
     keep_alive: Duration,
     renew_at: Option<Instant>,
     pinged_at: Option<Instant>,
     drain: Option<Drain>,
+    /// SUBSCRIBEs that the broker has not answered.
+    subscribes: usize,
+    /// The broker still has the session that the repeated messages were sent in.
+    same_session: bool,
+    /// The first message to repeat is sent alone, once the broker has answered a ping; see `suspect`.
+    probation: bool,
 }
 
 impl Live<'_> {
     /// Subscribes, and sends again what the last connection left unsettled, before anything new.
     fn begin(&mut self, session_present: bool) -> Result<(), End> {
-        let repeat = std::mem::take(&mut self.session.repeat);
         // The old identifiers are only good in the old session, and must all fit into the window again.
-        let same = session_present && repeat.len() <= self.limits.window;
-        let mut repeated = 0;
-        for mut sent in repeat {
-            if same && sent.released {
-                self.acknowledge(AckKind::PubRel, sent.pkid)?;
-            } else if !sent.entry.slip.mark_sent() {
-                continue;
-            } else if sent
-                .entry
-                .publish
-                .expires_at
-                .is_some_and(|at| at <= Instant::now())
-            {
-                sent.entry.slip.settle(Outcome::Expired);
-                continue;
-            } else {
-                sent.released = false;
-                if !same {
-                    sent.pkid = self.session.ledger.next_pkid();
-                }
-                self.connection
-                    .queue_publish(parts(&sent.entry.publish, sent.pkid, same))?;
-            }
-            self.session.ledger.repeated(sent);
-            repeated += 1;
+        self.same_session = session_present && self.session.repeat.len() <= self.limits.window;
+        let first = self
+            .session
+            .repeat
+            .front()
+            .map(|sent| sent.entry.slip.identity());
+        self.probation = first.is_some_and(|first| self.session.suspect.on_probation(first));
+        if self.probation {
+            // Nothing is sent before the link is proven to work; see `suspect`.
+            self.connection.queue(&Packet::PingReq)?;
+        } else {
+            self.repeat(usize::MAX)?;
         }
-        self.session
-            .status
-            .counters
-            .repeated
-            .fetch_add(repeated, Ordering::Relaxed);
         for filters in self
             .session
             .spec
@@ -201,7 +203,43 @@ impl Live<'_> {
             let pkid = self.session.ledger.next_pkid();
             self.connection
                 .queue(&Packet::Subscribe { pkid, filters })?;
+            self.subscribes += 1;
         }
+        if self.subscribes == 0 {
+            self.session.status.subscribed();
+        }
+        Ok(())
+    }
+
+    /// Sends again what the last connection left unsettled, at the most so many.
+    fn repeat(&mut self, most: usize) -> Result<(), End> {
+        let same = self.same_session;
+        let mut repeated = 0;
+        while repeated < most
+            && let Some(mut sent) = self.session.repeat.pop_front()
+        {
+            if same && sent.released {
+                self.acknowledge(AckKind::PubRel, sent.pkid)?;
+            } else if let Some(at) = sent.entry.publish.expires_at
+                && at <= Instant::now()
+            {
+                sent.entry.slip.settle(Outcome::Expired);
+                continue;
+            } else if !sent.entry.slip.mark_sent() {
+                continue;
+            } else {
+                sent.released = false;
+                if !same {
+                    sent.pkid = self.session.ledger.next_pkid();
+                }
+                self.connection
+                    .queue_publish(parts(&sent.entry.publish, sent.pkid, same))?;
+            }
+            self.session.ledger.repeated(sent);
+            repeated += 1;
+        }
+        let counter = &self.session.status.counters.repeated;
+        counter.fetch_add(repeated as u64, Ordering::Relaxed);
         Ok(())
     }
 
@@ -212,18 +250,21 @@ impl Live<'_> {
         let alarm = tokio::time::sleep_until(alarm_at.into());
         tokio::pin!(ending, alarm);
         loop {
-            while let Some(packet) = self.connection.next_packet()? {
+            while self.inbox.has_room()
+                && let Some(packet) = self.connection.next_packet()?
+            {
                 self.receive(packet)?;
             }
+            self.inbox.hand_over();
             self.fill()?;
             let in_flight = self.session.ledger.len();
             self.session
                 .status
                 .in_flight
                 .store(in_flight as u64, Ordering::Relaxed);
-            if in_flight == 0
-                && let Some(drain) = self.drain.take()
-            {
+            let is_settled =
+                |drain: &mut Drain| in_flight == 0 && self.inbox.has_finished(drain.downlinks);
+            if let Some(drain) = self.drain.take_if(is_settled) {
                 return Ok(drain.then);
             }
             // The alarm is set far ahead while nothing is in flight, and only moved closer here: once per idle period,
@@ -239,7 +280,12 @@ impl Live<'_> {
             }
             tokio::select! {
                 biased;
-                progress = self.connection.progress() => progress?,
+                owed = self.inbox.taken() => {
+                    for (kind, pkid) in owed {
+                        self.acknowledge(kind, pkid)?;
+                    }
+                }
+                progress = self.connection.progress(), if self.inbox.has_room() => progress?,
                 command = self.session.commands.recv(), if self.has_room() => match command {
                     Some(Command::Publish(entry)) => self.send(entry)?,
                     Some(Command::Connect) => {}
@@ -264,6 +310,7 @@ impl Live<'_> {
 
     fn has_room(&self) -> bool {
         self.drain.is_none()
+            && !self.probation
             && self.session.ledger.len() < self.limits.window
             && !self.connection.is_congested()
     }
@@ -355,18 +402,22 @@ impl Live<'_> {
     fn receive(&mut self, packet: Packet) -> Result<(), End> {
         match packet {
             Packet::Ack(ack) => self.receive_ack(ack),
-            Packet::Publish(publish) => match self.session.spec.routes.find_ack(&publish.topic) {
-                Some(device) => {
-                    self.shared.acks.answered(device, publish.payload);
-                    self.confirm(publish.qos, publish.pkid)
-                }
-                None => self.receive_downlink(publish),
-            },
+            Packet::Publish(publish) => {
+                self.receive_downlink(publish);
+                Ok(())
+            }
+            Packet::PingResp if self.probation && self.session.ledger.len() == 0 => {
+                self.try_alone()
+            }
             Packet::PingResp => Ok(()),
             Packet::SubAck { reasons, .. } => {
+                self.subscribes = self.subscribes.saturating_sub(1);
+                if self.subscribes == 0 {
+                    self.session.status.subscribed();
+                }
                 if let Some(reason) = reasons.iter().find(|reason| reason.is_error()) {
                     warn!(
-                        connector = %self.session.spec.connector, client_id = %self.session.spec.client_id,
+                        connector = %self.session.spec.connector, client_id = %self.session.shown_client_id,
                         "the broker refuses a subscription: {reason}"
                     );
                     self.session.status.note(
@@ -378,7 +429,7 @@ impl Live<'_> {
             }
             Packet::Disconnect { reason, text } => Err(End::Dismissed { reason, text }),
             other => {
-                debug!(client_id = %self.session.spec.client_id, "unexpected packet: {other:?}");
+                debug!(client_id = %self.session.shown_client_id, "unexpected packet: {other:?}");
                 Err(ConnectionError::Codec(CodecError::Malformed(
                     "packet that only a client sends".to_owned(),
                 ))
@@ -394,17 +445,16 @@ impl Live<'_> {
             AckKind::PubRec => {
                 // Unknown ones are released as well: the broker then forgets them.
                 self.session.ledger.released(ack.pkid);
-                return self.acknowledge(AckKind::PubRel, ack.pkid);
+                self.acknowledge(AckKind::PubRel, ack.pkid)
             }
-            AckKind::PubRel => return self.acknowledge(AckKind::PubComp, ack.pkid),
+            AckKind::PubRel => self.acknowledge(AckKind::PubComp, ack.pkid),
         }
-        Ok(())
     }
 
-    fn settle(&mut self, ack: Ack) {
+    fn settle(&mut self, ack: Ack) -> Result<(), End> {
         let Some(entry) = self.session.ledger.settled(ack.pkid) else {
-            debug!(client_id = %self.session.spec.client_id, pkid = ack.pkid, "an acknowledgement for nothing in flight");
-            return;
+            debug!(client_id = %self.session.shown_client_id, pkid = ack.pkid, "an acknowledgement for nothing in flight");
+            return Ok(());
         };
         let counters = &self.session.status.counters;
         entry.slip.settle(if ack.reason.is_error() {
@@ -417,17 +467,52 @@ impl Live<'_> {
             counters.delivered.fetch_add(1, Ordering::Relaxed);
             Outcome::Delivered { reason: ack.reason }
         });
+        if self.probation {
+            self.end_probation()
+        } else {
+            Ok(())
+        }
     }
 
-    fn receive_downlink(&mut self, publish: packet::Publish) -> Result<(), End> {
-        match self.session.spec.routes.find(&publish.topic) {
+    /// The link works: the message that the broker seems to hang up over is sent, and nothing else.
+    fn try_alone(&mut self) -> Result<(), End> {
+        self.repeat(1)?;
+        if self.session.ledger.len() == 0 {
+            self.end_probation()
+        } else {
+            Ok(())
+        }
+    }
+
+    /// It was settled, or nobody waits for it any more: the others follow.
+    fn end_probation(&mut self) -> Result<(), End> {
+        self.probation = false;
+        self.session.suspect.clear();
+        self.repeat(usize::MAX)
+    }
+
+    fn receive_downlink(&mut self, publish: packet::Publish) {
+        let owed = match publish.qos {
+            Qos::AtMostOnce => None,
+            Qos::AtLeastOnce => Some((AckKind::PubAck, publish.pkid)),
+            Qos::ExactlyOnce => Some((AckKind::PubRec, publish.pkid)),
+        };
+        if let Some(device) = self.session.spec.routes.find_ack(&publish.topic) {
+            self.shared.acks.answered(device, publish.payload);
+            return self.inbox.push(None, owed);
+        }
+        // Left to the next connection: otherwise a steady flow would hold up the end of this one, or arrive twice.
+        if self.drain.is_some() && owed.is_some() && self.session.spec.session_expiry > 0 {
+            return;
+        }
+        let downlink = match self.session.spec.routes.find(&publish.topic) {
             Some((device, topic)) => {
                 self.session
                     .status
                     .counters
                     .downlinks
                     .fetch_add(1, Ordering::Relaxed);
-                self.shared.downlinks.accept(Downlink {
+                Some(Downlink {
                     device: device.clone(),
                     topic: topic.into(),
                     payload: publish.payload,
@@ -435,22 +520,14 @@ impl Live<'_> {
                     qos: publish.qos,
                     retained: publish.retain,
                     received_at: SystemTime::now(),
-                });
+                })
             }
             None => {
-                warn!(client_id = %self.session.spec.client_id, "a downlink on a topic of no registered device")
+                warn!(client_id = %self.session.shown_client_id, "a downlink on a topic of no registered device");
+                None
             }
-        }
-        self.confirm(publish.qos, publish.pkid)
-    }
-
-    /// Tells the broker that a message has arrived.
-    fn confirm(&mut self, qos: Qos, pkid: u16) -> Result<(), End> {
-        match qos {
-            Qos::AtMostOnce => Ok(()),
-            Qos::AtLeastOnce => self.acknowledge(AckKind::PubAck, pkid),
-            Qos::ExactlyOnce => self.acknowledge(AckKind::PubRec, pkid),
-        }
+        };
+        self.inbox.push(downlink, owed);
     }
 
     fn acknowledge(&mut self, kind: AckKind, pkid: u16) -> Result<(), End> {
@@ -466,6 +543,7 @@ impl Live<'_> {
     fn start_drain(&mut self, then: Ended) {
         self.drain = Some(Drain {
             until: Instant::now() + DRAIN_LIMIT,
+            downlinks: self.inbox.mark(),
             then,
         });
     }
@@ -486,7 +564,13 @@ impl Live<'_> {
         }
         match self.pinged_at {
             Some(pinged) if self.connection.last_read() > pinged => self.pinged_at = None,
-            Some(pinged) if now >= pinged + PING_LIMIT => return Err(End::Silent),
+            Some(pinged) if now >= pinged + PING_LIMIT => {
+                return Err(if self.inbox.has_room() {
+                    End::Silent
+                } else {
+                    End::Overrun
+                });
+            }
             _ => {}
         }
         let stalled = self

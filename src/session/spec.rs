@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
 use super::budget::Budget;
@@ -18,10 +19,11 @@ use crate::mqtt::transport::Endpoint;
 use crate::profile::ContentTypeRule;
 use crate::secret::Secret;
 
-/// Where a session hands the downlinks it receives, before it acknowledges them to the broker.
+/// Where a session hands the downlinks it receives. It acknowledges them to the broker when they are taken.
 pub trait DownlinkSink: Send + Sync {
-    /// Takes one downlink.
-    fn accept(&self, downlink: Downlink);
+    /// Takes downlinks, in their order. When it resolves with `Ok`, they survive whatever this promises to survive; on an
+    /// error they are not taken, and the session asks again. When the answer is dropped before, they may be taken or not.
+    fn accept(&self, downlinks: Arc<[Downlink]>) -> BoxFuture<'static, Result<(), NotTaken>>;
 }
 
 /// Where a session hands what a platform answers to its devices' uplinks. MQTT has no part in this: the session
@@ -30,6 +32,13 @@ pub trait AckSink: Send + Sync {
     /// Takes one message from a device's ack topic. Never waits.
     fn answered(&self, device: &DeviceId, payload: Bytes);
 }
+/// Downlinks were not taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("downlinks cannot be kept: {0}")]
+pub struct NotTaken(
+    /// Why, in words.
+    pub Box<str>,
+);
 
 /// One session.
 #[derive(Debug)]
@@ -38,12 +47,14 @@ pub struct SessionSpec {
     pub connector: ConnectorName,
     /// Where to connect.
     pub endpoint: Endpoint,
-    /// As whom.
+    /// As whom. Shown without what is hidden.
     pub client_id: Arc<str>,
     /// MQTT user name. Some platforms have their access token there.
     pub username: Option<Secret>,
     /// MQTT password.
     pub password: Password,
+    /// Secrets that may stand in topics, names, and the broker's words, besides the password.
+    pub hidden: Vec<Secret>,
     /// Keep-alive, in seconds.
     pub keep_alive: u16,
     /// How long the broker keeps the session while it is away, in seconds; 0 is a clean start.
@@ -62,6 +73,15 @@ pub struct SessionSpec {
     pub window: usize,
     /// Whether it connects at once, or when it is first needed.
     pub eager: bool,
+}
+
+impl SessionSpec {
+    /// The client id as it may be shown.
+    pub(super) fn shown_client_id(&self) -> Arc<str> {
+        let id = self.client_id.to_string();
+        let hidden = self.hidden.iter();
+        hidden.fold(id, |id, secret| secret.hide_in(&id)).into()
+    }
 }
 
 /// What all sessions share.

@@ -1,8 +1,10 @@
 //! What a session tells about itself: for answers, health and metrics.
 
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
+
+use tokio::sync::Notify;
 
 use crate::broker::MqttVersion;
 
@@ -81,6 +83,8 @@ pub struct Counters {
     pub repeated: AtomicU64,
     /// Downlinks received.
     pub downlinks: AtomicU64,
+    /// QoS 0 downlinks dropped, because too many waited while none could be stored.
+    pub downlinks_dropped: AtomicU64,
 }
 
 /// Shared between a session and those who ask about it.
@@ -89,6 +93,10 @@ pub struct Status {
     snapshot: Mutex<Snapshot>,
     /// The protocol version of the last connection, for the per-message path: 0 before the first.
     spoken: AtomicU8,
+    /// Whether the broker has not answered all subscriptions of the connection yet.
+    subscribing: AtomicBool,
+    /// The state changed, or the last subscription was answered.
+    changed: Notify,
     /// Uplinks that are sent and not settled at this moment.
     pub in_flight: AtomicU64,
     /// Counters since the start.
@@ -106,6 +114,8 @@ impl Default for Status {
                 last_trouble: None,
             }),
             spoken: AtomicU8::new(0),
+            subscribing: AtomicBool::new(false),
+            changed: Notify::new(),
             in_flight: AtomicU64::new(0),
             counters: Counters::default(),
         }
@@ -132,17 +142,43 @@ impl Status {
         }
     }
 
+    /// Waits until a session that somebody has just asked to connect has done so and has its subscriptions, or has failed
+    /// to. Not for a session that is in trouble anyway.
+    pub async fn has_begun(&self) {
+        loop {
+            let changed = self.changed.notified();
+            let begins = match self.state() {
+                State::Idle | State::Connecting => true,
+                State::Connected => self.subscribing.load(Ordering::Acquire),
+                State::BackingOff | State::Refused | State::TakenOver | State::Closed => false,
+            };
+            if !begins {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    /// The broker has answered all subscriptions of the connection.
+    pub(super) fn subscribed(&self) {
+        self.subscribing.store(false, Ordering::Release);
+        self.changed.notify_waiters();
+    }
+
     /// Changes the state; `since` only when it is another one.
     pub(super) fn enter(&self, state: State) {
         let mut snapshot = self.lock();
         if snapshot.state != state {
             snapshot.state = state;
             snapshot.since = SystemTime::now();
+            drop(snapshot);
+            self.changed.notify_waiters();
         }
     }
 
     /// Notes a connection that the broker accepted.
     pub(super) fn connected(&self, version: MqttVersion, token_expires_at: Option<SystemTime>) {
+        self.subscribing.store(true, Ordering::Release);
         self.enter(State::Connected);
         let mut snapshot = self.lock();
         snapshot.version = Some(version);

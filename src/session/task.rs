@@ -2,18 +2,20 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
 
-use super::backoff::{Backoff, Close, Ended, is_final, jitter};
+use super::backoff::{Backoff, Close, Ended, Lived, is_final, jitter};
 use super::handle::{Command, Entry, SessionHandle};
 use super::ledger::{InFlight, Ledger};
 use super::live;
 use super::outcome::{NotSent, Outcome};
 use super::spec::{SessionSpec, Shared};
 use super::status::{State, Status};
+use super::suspect::Suspect;
 use crate::mqtt::codec::Codec;
 use crate::mqtt::connection::{Connection, ConnectionError};
 use crate::mqtt::packet::{ConnAck, Connect};
@@ -30,6 +32,8 @@ const PRUNE: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub struct Session {
     pub(super) spec: SessionSpec,
+    /// For logs and answers.
+    pub(super) shown_client_id: Arc<str>,
     pub(super) status: Arc<Status>,
     pub(super) commands: mpsc::Receiver<Command>,
     /// Sent on an earlier connection and not settled: first on the next one.
@@ -37,24 +41,28 @@ pub struct Session {
     /// Taken out of the queue while there was no connection: second.
     pub(super) held: VecDeque<Entry>,
     pub(super) ledger: Ledger,
+    pub(super) suspect: Suspect,
     backoff: Backoff,
 }
 
 impl Session {
     /// A session, and the handle that the rest of the program reaches it by.
     pub fn new(spec: SessionSpec, shared: &Shared) -> (Self, SessionHandle) {
+        let shown_client_id = spec.shown_client_id();
         let (handle, commands) = SessionHandle::new(
             spec.queue,
             Arc::clone(&shared.budget),
-            Arc::clone(&spec.client_id),
+            Arc::clone(&shown_client_id),
         );
         let session = Self {
             spec,
+            shown_client_id,
             status: Arc::clone(handle.status()),
             commands,
             repeat: VecDeque::new(),
             held: VecDeque::new(),
             ledger: Ledger::new(),
+            suspect: Suspect::default(),
             backoff: Backoff::default(),
         };
         (session, handle)
@@ -91,17 +99,63 @@ impl Session {
     async fn once(&mut self, shared: &Shared) -> Option<Wait> {
         self.status.enter(State::Connecting);
         let began = Instant::now();
-        let (ended, held) = match self.connect(shared).await {
+        let (ended, lived) = match self.connect(shared).await {
             Ok(Established::Live(connection, ack, renew_after)) => {
-                let up = Instant::now();
+                let (up, settled) = (Instant::now(), self.settled());
                 let ended = live::run(self, connection, &ack, renew_after, shared).await;
-                self.repeat = self.ledger.take_for_repeat();
-                (ended, up.elapsed())
+                self.suspect_first(&ended);
+                let left = self.ledger.take_for_repeat();
+                // Those that were not sent again yet came behind those that were.
+                let behind = std::mem::replace(&mut self.repeat, left);
+                self.repeat.extend(behind);
+                let useful = self.settled() > settled;
+                (
+                    ended,
+                    Lived {
+                        up: up.elapsed(),
+                        useful,
+                    },
+                )
             }
             Ok(Established::OtherVersion) => return Some(Wait::none(began)),
-            Err(ended) => (ended, Duration::ZERO),
+            Err(ended) => (ended, Lived::default()),
         };
-        self.explain(&ended, held, began)
+        self.explain(&ended, lived, began)
+    }
+
+    /// How many uplinks the broker has settled so far.
+    fn settled(&self) -> u64 {
+        let counters = &self.status.counters;
+        counters.delivered.load(Ordering::Relaxed) + counters.refused.load(Ordering::Relaxed)
+    }
+
+    /// Notes over which message the broker hung up, if it did, and sets that aside once it is proven.
+    fn suspect_first(&mut self, ended: &Ended) {
+        let hung_up = match ended {
+            Ended::Lost { close, .. } => *close == Close::WithMessages,
+            Ended::Dismissed { reason, .. } => is_about_a_message(*reason),
+            _ => false,
+        };
+        let Some(first) = self.ledger.first().filter(|_| hung_up) else {
+            return;
+        };
+        self.suspect.closed_over(first);
+        if self.suspect.is_proven(first)
+            && let Some(entry) = self.ledger.take_first()
+        {
+            warn!(
+                connector = %self.spec.connector, client_id = %self.spec.client_id,
+                "the broker closes the connection whenever it receives a certain message: setting that aside"
+            );
+            self.status.counters.refused.fetch_add(1, Ordering::Relaxed);
+            self.suspect.clear();
+            entry.slip.settle(Outcome::Refused {
+                reason: Reason::UNSPECIFIED,
+                text: Some(
+                    "the broker closes the connection whenever it receives this message".into(),
+                ),
+            });
+        }
     }
 
     async fn connect(&mut self, shared: &Shared) -> Result<Established, Ended> {
@@ -139,14 +193,15 @@ impl Session {
             version,
             max_incoming: self.spec.max_incoming,
         };
-        let (connection, ack) = Connection::establish(stream, codec, connect)
-            .await
-            .map_err(before_connack)?;
+        let (connection, ack) =
+            Connection::establish(stream, codec, connect, self.spec.hidden.clone())
+                .await
+                .map_err(before_connack)?;
         drop(permit);
         if ack.reason == Reason::UNSUPPORTED_PROTOCOL_VERSION && self.spec.version.refused(version)
         {
             warn!(
-                connector = %self.spec.connector, client_id = %self.spec.client_id,
+                connector = %self.spec.connector, client_id = %self.shown_client_id,
                 "the broker does not speak MQTT 5: using 3.1.1; write mqtt_version = \"3.1.1\" to make that permanent"
             );
             return Ok(Established::OtherVersion);
@@ -159,29 +214,29 @@ impl Session {
         }
         self.status.connected(version, fresh.expires_at);
         info!(
-            connector = %self.spec.connector, client_id = %self.spec.client_id, mqtt = %version,
+            connector = %self.spec.connector, client_id = %self.shown_client_id, mqtt = %version,
             session_present = ack.session_present, "connected"
         );
         Ok(Established::Live(connection, ack, fresh.lifetime))
     }
 
     /// Says what happened, and what comes next; `None` when the program ends.
-    fn explain(&mut self, ended: &Ended, held: Duration, began: Instant) -> Option<Wait> {
+    fn explain(&mut self, ended: &Ended, lived: Lived, began: Instant) -> Option<Wait> {
         match ended {
             Ended::Shutdown => return None,
             Ended::Renewal => {
                 // A connection that lived until its renewal was a good one.
                 self.backoff = Backoff::default();
-                debug!(connector = %self.spec.connector, client_id = %self.spec.client_id, "renewing the token");
+                debug!(connector = %self.spec.connector, client_id = %self.shown_client_id, "renewing the token");
                 return Some(Wait::none(began));
             }
             _ => {}
         }
-        let next = self.backoff.after(ended, held);
+        let next = self.backoff.after(ended, lived);
         let what = in_words(ended);
         let delay = jitter(next.delay, rand::random());
         warn!(
-            connector = %self.spec.connector, client_id = %self.spec.client_id, state = next.state.name(),
+            connector = %self.spec.connector, client_id = %self.shown_client_id, state = next.state.name(),
             retry_in = ?delay, hint = next.hint, "{what}"
         );
         self.status.trouble(next.state, what, next.hint);
@@ -260,7 +315,7 @@ impl Session {
             sent.entry.slip.settle(Outcome::Unconfirmed);
         }
         self.status.enter(State::Closed);
-        debug!(connector = %self.spec.connector, client_id = %self.spec.client_id, "session ended");
+        debug!(connector = %self.spec.connector, client_id = %self.shown_client_id, "session ended");
     }
 }
 
@@ -289,6 +344,11 @@ impl Wait {
             refuse: None,
         }
     }
+}
+
+/// Whether a broker's goodbye may be about what was just sent (MQTT 5 §3.14.2.1).
+fn is_about_a_message(reason: Reason) -> bool {
+    matches!(reason.0, 0x80..=0x83 | 0x87 | 0x90 | 0x94 | 0x95 | 0x97..=0x9B)
 }
 
 fn before_connack(error: ConnectionError) -> Ended {

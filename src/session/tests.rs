@@ -1,13 +1,17 @@
 //! A session against a broker that does what a test tells it to, over real sockets.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
+use futures_util::future::BoxFuture;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+
+mod downlinks;
 
 use super::*;
 use crate::broker::MqttVersion;
@@ -134,6 +138,15 @@ impl Peer {
         .await;
     }
 
+    async fn next_but_subscribe(&mut self) -> Packet {
+        loop {
+            match self.next().await {
+                Packet::Subscribe { .. } => {}
+                other => return other,
+            }
+        }
+    }
+
     /// Confirms the next PUBLISH and tells its payload.
     async fn take(&mut self) -> String {
         let publish = self.publish().await;
@@ -159,16 +172,43 @@ fn empty_connect() -> Connect {
     }
 }
 
-#[derive(Default)]
-struct Downlinks(Mutex<Vec<Downlink>>);
+/// What was given to it waits until the test answers.
+struct Downlinks {
+    given: mpsc::UnboundedSender<Given>,
+}
+
+/// One call: the downlinks, and where to answer.
+struct Given {
+    downlinks: Arc<[Downlink]>,
+    answer: oneshot::Sender<Result<(), NotTaken>>,
+}
 
 impl AckSink for Downlinks {
     fn answered(&self, _: &DeviceId, _: Bytes) {}
 }
 
 impl DownlinkSink for Downlinks {
-    fn accept(&self, downlink: Downlink) {
-        self.0.lock().unwrap().push(downlink);
+    fn accept(&self, downlinks: Arc<[Downlink]>) -> BoxFuture<'static, Result<(), NotTaken>> {
+        let (answer, answered) = oneshot::channel();
+        let _ = self.given.send(Given { downlinks, answer });
+        Box::pin(async { answered.await.unwrap_or(Ok(())) })
+    }
+}
+
+impl Given {
+    fn payloads(&self) -> Vec<&str> {
+        let payloads = self.downlinks.iter().map(|d| &d.payload[..]);
+        payloads.map(|p| std::str::from_utf8(p).unwrap()).collect()
+    }
+
+    fn take(self) {
+        self.answer.send(Ok(())).unwrap();
+    }
+
+    fn refuse(self) {
+        self.answer
+            .send(Err(NotTaken("the disk is full".into())))
+            .unwrap();
     }
 }
 
@@ -176,7 +216,7 @@ impl DownlinkSink for Downlinks {
 struct Bench {
     listener: TcpListener,
     handle: SessionHandle,
-    downlinks: Arc<Downlinks>,
+    given: mpsc::UnboundedReceiver<Given>,
     shutdown: CancellationToken,
     task: JoinHandle<()>,
 }
@@ -197,6 +237,7 @@ impl Bench {
             client_id: "a".into(),
             username: None,
             password: Password::None,
+            hidden: Vec::new(),
             keep_alive: 60,
             session_expiry: 0,
             version: VersionChoice::new(None),
@@ -208,13 +249,15 @@ impl Bench {
             eager: false,
         };
         change(&mut spec);
-        let downlinks = Arc::new(Downlinks::default());
+        let (sender, given) = mpsc::unbounded_channel();
         let shutdown = CancellationToken::new();
         let shared = Shared {
             gate: Arc::new(ConnectGate::new(1000, 10)),
             budget: Budget::new(1 << 20),
-            downlinks: Arc::clone(&downlinks) as Arc<dyn DownlinkSink>,
-            acks: Arc::clone(&downlinks) as Arc<dyn AckSink>,
+            downlinks: Arc::new(Downlinks {
+                given: sender.clone(),
+            }),
+            acks: Arc::new(Downlinks { given: sender }),
             shutdown: shutdown.clone(),
         };
         let (session, handle) = Session::new(spec, &shared);
@@ -222,7 +265,7 @@ impl Bench {
         Self {
             listener,
             handle,
-            downlinks,
+            given,
             shutdown,
             task,
         }
@@ -571,6 +614,84 @@ async fn a_patient_message_outlives_a_refused_connection() {
 }
 
 #[tokio::test]
+async fn a_message_that_the_broker_hangs_up_over_is_set_aside_and_blocks_nobody() {
+    let bench = Bench::plain().await;
+    let (poison, other) = (bench.submit("poison"), bench.submit("other"));
+    let mut alone = 0;
+    let mut peer = loop {
+        let mut peer = Peer::welcome(&bench.listener).await;
+        let first = match peer.next_but_subscribe().await {
+            Packet::PingReq => {
+                peer.send(Packet::PingResp).await;
+                alone += 1;
+                peer.publish().await
+            }
+            Packet::Publish(publish) => publish,
+            other => panic!("{other:?}"),
+        };
+        if payload(&first) != "poison" {
+            peer.puback(first.pkid, Reason::SUCCESS).await;
+            break peer;
+        }
+    };
+    assert_eq!(alone, 2, "tried alone before it is set aside");
+    let outcome = within("the outcome", poison).await;
+    assert!(
+        matches!(
+            outcome,
+            Outcome::Refused {
+                reason: Reason::UNSPECIFIED,
+                ..
+            }
+        ),
+        "{outcome:?}"
+    );
+    assert_eq!(within("the other outcome", other).await, DELIVERED);
+    let next = bench.submit("next");
+    assert_eq!(peer.take().await, "next");
+    assert_eq!(within("the next outcome", next).await, DELIVERED);
+}
+
+#[tokio::test]
+async fn a_message_that_is_innocent_is_delivered_when_it_is_tried_alone() {
+    let bench = Bench::plain().await;
+    let tickets = [bench.submit("1"), bench.submit("2")];
+    for _ in 0..3 {
+        let mut peer = Peer::welcome(&bench.listener).await;
+        assert_eq!(payload(&peer.publish().await), "1");
+    }
+    let mut peer = Peer::welcome(&bench.listener).await;
+    assert_eq!(peer.next_but_subscribe().await, Packet::PingReq);
+    peer.send(Packet::PingResp).await;
+    assert_eq!(
+        (peer.take().await, peer.take().await),
+        ("1".to_owned(), "2".to_owned())
+    );
+    for ticket in tickets {
+        assert_eq!(within("an outcome", ticket).await, DELIVERED);
+    }
+}
+
+#[tokio::test]
+async fn a_session_has_begun_when_its_subscriptions_are_answered() {
+    let bench = Bench::plain().await;
+    bench.handle.wake();
+    let status = Arc::clone(bench.handle.status());
+    let begun = tokio::spawn(async move { status.has_begun().await });
+    let mut peer = Peer::welcome(&bench.listener).await;
+    let Packet::Subscribe { pkid, .. } = peer.next().await else {
+        panic!("no SUBSCRIBE");
+    };
+    assert!(!begun.is_finished());
+    peer.send(Packet::SubAck {
+        pkid,
+        reasons: vec![Reason(1)],
+    })
+    .await;
+    within("the beginning", begun).await.unwrap();
+}
+
+#[tokio::test]
 async fn qos_0_is_sent_and_qos_2_is_delivered_once_completed() {
     let bench = Bench::plain().await;
     let sent = bench
@@ -609,39 +730,6 @@ async fn qos_0_is_sent_and_qos_2_is_delivered_once_completed() {
     }))
     .await;
     assert_eq!(within("the outcome", twice).await, DELIVERED);
-}
-
-#[tokio::test]
-async fn downlinks_find_their_device_and_are_acknowledged() {
-    let bench = Bench::plain().await;
-    bench.handle.wake();
-    let mut peer = Peer::welcome(&bench.listener).await;
-    assert!(
-        matches!(peer.next().await, Packet::Subscribe { filters, .. } if filters[0].0 == "down/a/#")
-    );
-    let downlink = packet::Publish {
-        dup: false,
-        qos: Qos::AtLeastOnce,
-        retain: false,
-        topic: "down/a/set/led".to_owned(),
-        pkid: 77,
-        payload: "on".into(),
-        content_type: Some("text/plain".to_owned()),
-    };
-    peer.send(Packet::Publish(downlink)).await;
-    assert!(matches!(
-        peer.next().await,
-        Packet::Ack(Ack {
-            kind: AckKind::PubAck,
-            pkid: 77,
-            ..
-        })
-    ));
-    let received = bench.downlinks.0.lock().unwrap();
-    assert_eq!(
-        (&*received[0].topic, &received[0].payload[..]),
-        ("set/led", &b"on"[..])
-    );
 }
 
 #[tokio::test]

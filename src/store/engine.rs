@@ -4,6 +4,7 @@
 //! the call itself: the answer may be dropped, and they take effect all the same. The others are handed over when the
 //! answer is first polled; when it is dropped after that, whether they took effect is not known.
 
+use std::fmt;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
@@ -11,7 +12,7 @@ use futures_util::future::BoxFuture;
 use super::health::{Counters, Health};
 use super::records::{
     Backlog, Begun, BodyHash, HistoryPage, KeyedAnswer, QueuedUplink, ReadLimit, ReceiptRecord,
-    ReceiptStatus, RecordKind, Window,
+    ReceiptStatus, Record, RecordKind, Window,
 };
 use crate::device::DeviceId;
 use crate::message::{Downlink, UplinkId};
@@ -38,7 +39,7 @@ pub enum StoreError {
 }
 
 /// Uplinks that wait for a broker.
-pub trait UplinkQueue: Send + Sync {
+pub trait UplinkQueue: fmt::Debug + Send + Sync {
     /// A number for an uplink: larger than those of all uplinks ever stored, and of all calls before.
     fn next_seq(&self) -> u64;
 
@@ -71,7 +72,7 @@ pub trait UplinkQueue: Send + Sync {
 }
 
 /// Receipts of uplinks.
-pub trait ReceiptLog: Send + Sync {
+pub trait ReceiptLog: fmt::Debug + Send + Sync {
     /// Takes receipts of settled uplinks that were never queued. They can be read at once and are written in the
     /// background. Never waits: when too many wait to be written, the oldest of them are dropped and counted.
     fn put_receipts(&self, receipts: Vec<ReceiptRecord>);
@@ -82,7 +83,7 @@ pub trait ReceiptLog: Send + Sync {
 
 /// Requests with an `Idempotency-Key`. What is in flight is known in memory only: after a restart such a key is free,
 /// unless its uplink was queued.
-pub trait IdempotencyKeys: Send + Sync {
+pub trait IdempotencyKeys: fmt::Debug + Send + Sync {
     /// Asks for a key and, if it is free, marks it as in flight. Whoever gets [`Begun::New`] must finish or abandon it.
     fn begin(&self, device: &DeviceId, key: &str, body: BodyHash) -> Answer<Begun>;
 
@@ -95,7 +96,7 @@ pub trait IdempotencyKeys: Send + Sync {
 }
 
 /// Downlinks that can be replayed.
-pub trait DownlinkHistory: Send + Sync {
+pub trait DownlinkHistory: fmt::Debug + Send + Sync {
     /// Stores downlinks and says their cursors. Cursors are given in the order in which appends are handed over, and
     /// answers resolve in that order.
     fn append(&self, downlinks: Vec<Downlink>) -> Answer<Vec<u64>>;
@@ -117,7 +118,7 @@ pub trait DownlinkHistory: Send + Sync {
 }
 
 /// Small records by key.
-pub trait Records: Send + Sync {
+pub trait Records: fmt::Debug + Send + Sync {
     /// Writes a record, in place of the one with the same key.
     fn put_record(&self, kind: RecordKind, key: &str, value: Vec<u8>) -> Answer<()>;
 
@@ -125,12 +126,7 @@ pub trait Records: Send + Sync {
     fn record(&self, kind: RecordKind, key: &str) -> Answer<Option<Vec<u8>>>;
 
     /// At the most `limit` records with keys behind `after`, in the order of their keys.
-    fn records(
-        &self,
-        kind: RecordKind,
-        after: Option<&str>,
-        limit: usize,
-    ) -> Answer<Vec<(Box<str>, Vec<u8>)>>;
+    fn records(&self, kind: RecordKind, after: Option<&str>, limit: usize) -> Answer<Vec<Record>>;
 
     /// Removes a record and says whether there was one.
     fn delete_record(&self, kind: RecordKind, key: &str) -> Answer<bool>;

@@ -1,5 +1,6 @@
 //! What is stored: owned plain data, the same for every engine.
 
+use std::fmt;
 use std::time::SystemTime;
 
 use bytes::Bytes;
@@ -200,4 +201,19 @@ pub enum RecordKind {
     AccessToken = 2,
     /// Key pairs.
     Key = 3,
+}
+
+/// A small record of another part. It may hold a secret, so its value does not print itself.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Record {
+    /// Its key.
+    pub key: Box<str>,
+    /// Its value, which the store does not look into.
+    pub value: Vec<u8>,
+}
+
+impl fmt::Debug for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Record({:?}, {} bytes)", self.key, self.value.len())
+    }
 }

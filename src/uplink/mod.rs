@@ -25,7 +25,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
@@ -38,11 +38,12 @@ pub use pace::Pace;
 pub use platform::{MAX_KEPT_BYTES, PlatformOutcome, Verdict};
 pub use receipt::Receipt;
 
+use crate::device::DeviceId;
 use crate::message::{Qos, Uplink, UplinkId};
 use crate::registry::{Device, Registry};
 use crate::session::{Outcome, Publish, SubmitError, Ticket, Withdrawn};
 use crate::store::Engine;
-use crate::store::records::{Begun, BodyHash, KeyedAnswer, ReceiptStatus};
+use crate::store::records::{Backlog, Begun, BodyHash, KeyedAnswer, ReceiptStatus};
 use desk::Desk;
 use receipt::RecentReceipts;
 
@@ -88,6 +89,9 @@ pub struct Wishes {
     pub confirm_platform: bool,
     /// Values of the profile's envelope, by the names of its parameters.
     pub parameters: BTreeMap<String, String>,
+    /// Told when an uplink with a key has its place in the order of its device: whoever wants to send another one behind
+    /// it waits for this, or for the answer. An uplink without a key has its place when its future is first polled.
+    pub placed: Option<Arc<Notify>>,
 }
 
 impl Wishes {
@@ -99,6 +103,7 @@ impl Wishes {
             key: None,
             confirm_platform: false,
             parameters: BTreeMap::new(),
+            placed: None,
         }
     }
 }
@@ -207,6 +212,7 @@ impl Uplinks {
         wishes: &Wishes,
     ) -> Result<Accepted, UplinkError> {
         if let (Some(key), Some(posted)) = (&wishes.key, posted) {
+            let (key, wishes) = (key.clone(), wishes.clone());
             let keyed = self.road.deliver_keyed(device, order, key, posted, wishes);
             return keyed.await;
         }
@@ -237,6 +243,16 @@ impl Uplinks {
             Err(SubmitError::Full) => Err(UplinkError::Full),
             Err(SubmitError::Closed) => Err(UplinkError::Closing),
         }
+    }
+
+    /// What waits on disk for a device's broker; `None` when nothing does, or when there is no store.
+    pub fn backlog(&self, device: &DeviceId) -> Option<Backlog> {
+        self.road.store.as_ref()?.backlog(device)
+    }
+
+    /// Whether what cannot be confirmed in time is stored.
+    pub fn has_store(&self) -> bool {
+        self.road.store.is_some()
     }
 
     /// What became of an uplink; `None` when it is not known, or no longer.
@@ -399,6 +415,9 @@ impl Road {
             return Err(not_sent(device));
         };
         let (seq, outcome, start) = device.lane.begin_write(|| store.next_seq());
+        if let Some(placed) = &wishes.placed {
+            placed.notify_one();
+        }
         if start {
             self.start_drain(device);
         }
@@ -435,33 +454,26 @@ impl Road {
         self: &Arc<Self>,
         device: &Arc<Device>,
         order: Order,
-        key: &IdempotencyKey,
+        key: IdempotencyKey,
         body: BodyHash,
-        wishes: &Wishes,
+        wishes: Wishes,
     ) -> Result<Accepted, UplinkError> {
         let Some(store) = self.store.clone() else {
             return Err(UplinkError::NoStore);
         };
-        match store.begin(&device.id, key.as_str(), body).await? {
-            Begun::New => {}
-            Begun::InFlight => return Err(UplinkError::KeyInFlight),
-            Begun::OtherBody => return Err(UplinkError::KeyOtherBody),
-            Begun::Finished(answer) => {
-                let receipt = key::kept(&device.id, &answer).ok_or(UplinkError::KeyOtherBody)?;
-                return confirmed(receipt).map(|receipt| Accepted {
-                    receipt,
-                    replayed: true,
-                });
-            }
-        }
-        // A client that goes away must not leave its key in flight for ever.
-        let (road, device, key, wishes) = (
-            Arc::clone(self),
-            Arc::clone(device),
-            key.clone(),
-            wishes.clone(),
-        );
+        let (road, device) = (Arc::clone(self), Arc::clone(device));
+        // A client that goes away must not leave its key in flight for ever, so all of this outlives its request.
         let delivering = self.tasks.spawn(async move {
+            match store.begin(&device.id, key.as_str(), body).await? {
+                Begun::New => {}
+                Begun::InFlight => return Err(UplinkError::KeyInFlight),
+                Begun::OtherBody => return Err(UplinkError::KeyOtherBody),
+                Begun::Finished(answer) => {
+                    let receipt =
+                        key::kept(&device.id, &answer).ok_or(UplinkError::KeyOtherBody)?;
+                    return Ok((receipt, true));
+                }
+            }
             let outcome = road
                 .deliver_stored(&device, order, Some((&key, body)), &wishes)
                 .await;
@@ -476,13 +488,10 @@ impl Road {
                 }
                 Err(_) => store.abandon(&device.id, key.as_str()),
             }
-            outcome
+            outcome.map(|receipt| (receipt, false))
         });
-        let receipt = delivering.await.map_err(|_| UplinkError::Closing)??;
-        confirmed(receipt).map(|receipt| Accepted {
-            receipt,
-            replayed: false,
-        })
+        let (receipt, replayed) = delivering.await.map_err(|_| UplinkError::Closing)??;
+        confirmed(receipt).map(|receipt| Accepted { receipt, replayed })
     }
 
     fn start_drain(self: &Arc<Self>, device: &Arc<Device>) {

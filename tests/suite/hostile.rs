@@ -113,6 +113,10 @@ async fn every_mistake_has_its_code() {
             400,
         );
     }
+    let gzip = http
+        .request(reqwest::Method::POST, uplinks)
+        .header("content-encoding", "gzip");
+    problem(&Reply::to(gzip.body("1")).await, 415);
     let wrong_method = http.get(uplinks).await;
     problem(&wrong_method, 405);
     assert!(wrong_method.header("allow").contains("POST"));

@@ -3,12 +3,15 @@
 #![allow(clippy::unwrap_used, reason = "this is how a test fails")]
 
 mod breaking;
+mod chaos;
 mod cli;
 mod client_certificates;
+mod crowd;
 mod demo;
 pub mod harness;
 mod hostile;
 mod paho;
 mod renewal;
+mod secrets;
 mod transports;
 mod uplinks;

@@ -60,6 +60,7 @@ impl Bridge {
                 wait: Duration::from_millis(100),
                 max_wait: Duration::from_secs(60),
             },
+            receipts: Default::default(),
             shutdown: shutdown.clone(),
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -82,7 +83,7 @@ impl Bridge {
 
     /// A downlink arrives.
     pub(super) fn arrives(&self, device: &str, topic: &str, payload: &str) -> Cursor {
-        self.hub.accept(Downlink {
+        self.hub.accept(&Downlink {
             device: DeviceId::parse(device).unwrap(),
             topic: topic.into(),
             payload: payload.to_owned().into(),

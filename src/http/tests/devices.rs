@@ -70,7 +70,7 @@ async fn a_session_tells_what_went_wrong() {
 #[tokio::test]
 async fn readiness_follows_the_sessions() {
     let mut bridge = Bridge::start().await;
-    let health = Arc::new(Health::new(Arc::clone(&bridge.registry)));
+    let health = Arc::new(Health::new(Arc::clone(&bridge.registry), None));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let router = management(Arc::clone(&health));

@@ -249,6 +249,7 @@ async fn a_slow_reader_is_disconnected_and_replays() {
     let window = Limits {
         events: 8,
         bytes: usize::MAX,
+        ..Limits::default()
     };
     let bridge = Bridge::start_with(window).await;
     let mut stream = listen(&bridge, PLAIN, "").await;

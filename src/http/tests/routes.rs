@@ -20,6 +20,8 @@ async fn unknown_paths_and_methods_are_problems() {
         ("PUT /v1/devices/plain/uplinks/a", "POST"),
         ("DELETE /v1/devices/plain", "GET,HEAD"),
         ("POST /v1/devices/plain/downlinks", "GET,HEAD"),
+        ("GET /v1/uplinks", "POST"),
+        ("DELETE /v1/uplinks/1", "GET,HEAD"),
     ] {
         let answer = send(bridge.address, line, "", b"").await;
         answer.problem(405, "method");
@@ -41,13 +43,14 @@ async fn what_is_described_is_there() {
     assert_eq!(description.header("content-type"), Some("application/json"));
     let description = description.json();
     let paths = description["paths"].as_object().unwrap();
-    assert_eq!(paths.len(), 10);
+    assert_eq!(paths.len(), 12);
     let of_management = ["/livez", "/readyz"];
     for (path, operations) in paths {
         for method in operations.as_object().unwrap().keys() {
             let concrete = path
                 .replace("{device}", "nobody")
-                .replace("{subtopic}", "a/b");
+                .replace("{subtopic}", "a/b")
+                .replace("{id}", "0199a8c0-7c1e-7f50-9a55-2f6c8a1b2c3d");
             let line = format!("{} {concrete}", method.to_uppercase());
             let answer = send(bridge.address, &line, "", b"").await;
             let there = answer.status < 300

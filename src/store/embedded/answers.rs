@@ -36,17 +36,18 @@ impl Batch<'_> {
         );
         for _ in 0..budget {
             let over = self.tables.key_order.len()? > limits.count;
-            let Some((number, device, key, finished_at)) = self.first_key()? else {
+            let Some(first) = self.first_key()? else {
                 break;
             };
-            if !over && finished_at >= oldest {
+            if !over && first.finished_at >= oldest {
                 break;
             }
-            self.tables.key_order.remove(number)?;
-            let key = (&*device, &*key);
+            self.tables.key_order.remove(first.number)?;
+            let key = (&*first.device, &*first.key);
             // A key that was used anew is a later entry's.
             let current = self.tables.keys.get(key)?.is_some_and(|bytes| {
-                decode_answer(bytes.value()).is_ok_and(|a| micros(a.finished_at) != finished_at)
+                decode_answer(bytes.value())
+                    .is_ok_and(|a| micros(a.finished_at) != first.finished_at)
             });
             if !current {
                 self.tables.keys.remove(key)?;
@@ -56,13 +57,25 @@ impl Batch<'_> {
         Ok(())
     }
 
-    fn first_key(&self) -> Result<Option<(u64, Box<str>, Box<str>, u64)>, redb::Error> {
+    fn first_key(&self) -> Result<Option<Oldest>, redb::Error> {
         let first = self.tables.key_order.first()?;
         Ok(first.map(|(number, entry)| {
             let (device, key, finished_at) = entry.value();
-            (number.value(), device.into(), key.into(), finished_at)
+            Oldest {
+                number: number.value(),
+                device: device.into(),
+                key: key.into(),
+                finished_at,
+            }
         }))
     }
+}
+
+struct Oldest {
+    number: u64,
+    device: Box<str>,
+    key: Box<str>,
+    finished_at: u64,
 }
 
 /// The answer that is kept for a key, whatever its age.

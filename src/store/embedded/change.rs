@@ -6,7 +6,7 @@ use crate::store::engine::StoreError;
 use crate::store::records::{KeyedAnswer, QueuedUplink, ReceiptRecord, ReceiptStatus, RecordKind};
 
 /// One change. It takes effect as a whole or not at all, together with all others of its transaction.
-#[derive(Debug)]
+/// It does not print itself: a record may hold a secret.
 pub(super) enum Change {
     Enqueue {
         uplink: Box<QueuedUplink>,

@@ -2,18 +2,21 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::io::{self, Read};
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use redb::ReadableTableMetadata;
-use redb::{Builder, Database, DatabaseError, ReadableDatabase, ReadableTable};
+use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata};
 
+use super::access::{Access, Connect, OnDisk};
+use super::aside::{newer_container, set_aside};
+use super::batch::corrupt;
 use super::codec::micros;
 use super::format::{Totals, decode_totals, device, encode_totals};
 use super::ledger::Holdings;
+use super::open_error::OpenError;
 use super::queue::{DeviceQueue, device_queue};
 use super::tables::{
     DOWNLINK_ORDER, FORMAT, FORMAT_VERSION, KEYS, QUEUE_DEVICES, RECEIPT_ORDER, TOTALS, Tables,
@@ -21,51 +24,6 @@ use super::tables::{
 };
 use crate::device::DeviceId;
 use crate::store::health::Amount;
-
-/// Why a store's file could not be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// Its folder is missing.
-    #[error("{}: the folder of the store does not exist; create it, or change the store's path", .0.display())]
-    NoFolder(PathBuf),
-    /// It may not be read or written.
-    #[error("{}: the store's file or its folder cannot be written: {source}; this process needs to read and write both", .path.display())]
-    NotWritable {
-        /// The file.
-        path: PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// Another process has it open.
-    #[error("{}: another process uses this store; stop it, or give this one a store of its own", .0.display())]
-    InUse(PathBuf),
-    /// A newer version of this program wrote it.
-    #[error("{}: the store has version {found}, and this program knows up to {known}; use the version that wrote it, or move the file away", .path.display())]
-    Newer {
-        /// The file.
-        path: PathBuf,
-        /// Its version.
-        found: u32,
-        /// The highest one that is known here.
-        known: u32,
-    },
-    /// It is corrupt and could not be set aside.
-    #[error("{}: the store is corrupt, and the file cannot be renamed: {source}; move it away", .path.display())]
-    NotSetAside {
-        /// The file.
-        path: PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// Reading or writing fails.
-    #[error("{}: the store cannot be opened: {cause}", .path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// What the system says.
-        cause: String,
-    },
-}
 
 /// How closely to look at a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -78,19 +36,16 @@ pub(super) enum Check {
     Whole,
 }
 
-/// Opens a database; the flag asks for a check of all pages, which also writes.
-pub(super) type Connect = Arc<dyn Fn(&Path, bool) -> Result<Database, DatabaseError> + Send + Sync>;
-
 /// Where the file is and how to get at it.
 #[derive(Clone)]
 pub(super) struct StoreFile {
     pub(super) path: PathBuf,
-    pub(super) connect: Connect,
+    pub(super) connect: Arc<dyn Connect>,
 }
 
 /// An open file and what it holds.
 pub(super) struct Opened {
-    pub(super) database: Database,
+    pub(super) access: Access,
     pub(super) totals: Totals,
     pub(super) holdings: Holdings,
     pub(super) queues: HashMap<DeviceId, DeviceQueue>,
@@ -98,17 +53,8 @@ pub(super) struct Opened {
 
 impl StoreFile {
     pub(super) fn on_disk(path: PathBuf, cache_bytes: usize) -> Self {
-        let connect = move |path: &Path, check: bool| {
-            let mut builder = Builder::new();
-            builder
-                .set_cache_size(cache_bytes)
-                .set_check_integrity_on_open(check);
-            builder.create(path)
-        };
-        Self {
-            path,
-            connect: Arc::new(connect),
-        }
+        let connect = Arc::new(OnDisk { cache_bytes });
+        Self { path, connect }
     }
 
     /// Opens the file, and creates it where there is none. A corrupt one is set aside, and a new one begun.
@@ -122,10 +68,22 @@ impl StoreFile {
             Err(Failure::Corrupt(cause)) => cause,
             Err(Failure::Other(error)) => return Err(error),
         };
-        self.set_aside(&cause)?;
+        set_aside(&self.path, &cause)?;
         self.attempt(Check::Start).map_err(|failure| match failure {
             Failure::Other(error) => error,
             Failure::Corrupt(cause) => self.io(cause),
+        })
+    }
+
+    /// Opens the file so that it can be read. That needs no write, which opening it otherwise does.
+    pub(super) fn open_to_read(&self) -> Result<Opened, OpenError> {
+        let database = self.connect.to_read(&self.path);
+        let opened = database
+            .map_err(Trouble::from)
+            .and_then(|database| load(Access::Read(database)));
+        opened.map_err(|trouble| match self.judge(trouble) {
+            Failure::Corrupt(cause) => self.io(cause),
+            Failure::Other(error) => error,
         })
     }
 
@@ -141,8 +99,11 @@ impl StoreFile {
         // redb may panic on a file that something else has altered; in that respect it is corrupt.
         let open = |whole| {
             catch_unwind(AssertUnwindSafe(|| {
-                let database = (self.connect)(&self.path, whole)?;
-                self.load(database)
+                let database = self.connect.to_write(&self.path, whole)?;
+                if meta(&database.begin_read()?, FORMAT)?.is_none() {
+                    fill(&database)?;
+                }
+                load(Access::Write(database))
             }))
             .unwrap_or_else(|_| Err(redb::Error::Corrupted("reading it panicked".into()).into()))
         };
@@ -153,52 +114,6 @@ impl StoreFile {
             opened => opened,
         };
         opened.map_err(|trouble| self.judge(trouble))
-    }
-
-    /// Reads what the file holds, and fills a new one.
-    fn load(&self, database: Database) -> Result<Opened, Trouble> {
-        let tx = database.begin_read().map_err(redb::Error::from)?;
-        match meta(&tx, FORMAT)? {
-            None => {
-                drop(tx);
-                fill(&database)?;
-            }
-            Some(version) => {
-                let version = version.try_into().map(u32::from_le_bytes);
-                let found = version.map_err(|_| corrupt("its version is not one"))?;
-                if found > FORMAT_VERSION {
-                    return Err(Trouble::Newer {
-                        found,
-                        known: FORMAT_VERSION,
-                    });
-                }
-            }
-        }
-        let tx = database.begin_read().map_err(redb::Error::from)?;
-        let totals = meta(&tx, TOTALS)?.ok_or_else(|| corrupt("its totals are missing"))?;
-        let totals = decode_totals(&totals).map_err(corrupt)?;
-        let mut queues = HashMap::new();
-        for entry in open_table(&tx, QUEUE_DEVICES)?.iter()? {
-            let (id, counters) = entry?;
-            let id = device(id.value()).map_err(corrupt)?;
-            queues.insert(id, device_queue(counters.value()));
-        }
-        let holdings = Holdings {
-            uplinks: Amount::default(),
-            downlinks: Amount {
-                count: open_table(&tx, DOWNLINK_ORDER)?.len()?,
-                bytes: 0,
-            },
-            receipts: open_table(&tx, RECEIPT_ORDER)?.len()?,
-            keys: open_table(&tx, KEYS)?.len()?,
-        };
-        drop(tx);
-        Ok(Opened {
-            database,
-            totals,
-            holdings,
-            queues,
-        })
     }
 
     fn judge(&self, trouble: Trouble) -> Failure {
@@ -234,33 +149,6 @@ impl StoreFile {
             cause: cause.to_string(),
         }
     }
-
-    fn set_aside(&self, cause: &str) -> Result<(), OpenError> {
-        let time = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
-        let time = time.replace([':', '-'], "");
-        let mut name = self.path.clone().into_os_string();
-        name.push(format!(".corrupt-{time}"));
-        let mut target = PathBuf::from(&name);
-        for number in 1.. {
-            if !target.exists() {
-                break;
-            }
-            let mut numbered = name.clone();
-            numbered.push(format!("-{number}"));
-            target = numbered.into();
-        }
-        let renamed = fs::rename(&self.path, &target);
-        renamed.map_err(|source| OpenError::NotSetAside {
-            path: self.path.clone(),
-            source,
-        })?;
-        tracing::error!(
-            store = %self.path.display(), set_aside = %target.display(), cause,
-            "the store is corrupt: it was set aside, and an empty one was begun. Uplinks that waited in it are not \
-             delivered; keep the file if they matter"
-        );
-        Ok(())
-    }
 }
 
 enum Trouble {
@@ -279,8 +167,42 @@ enum Failure {
     Other(OpenError),
 }
 
-fn corrupt(what: impl ToString) -> redb::Error {
-    super::batch::corrupt(what)
+/// Reads what the file holds.
+fn load(access: Access) -> Result<Opened, Trouble> {
+    let tx = access.begin_read()?;
+    let version = meta(&tx, FORMAT)?.ok_or_else(|| corrupt("its version is missing"))?;
+    let version = version.try_into().map(u32::from_le_bytes);
+    let found = version.map_err(|_| corrupt("its version is not one"))?;
+    if found > FORMAT_VERSION {
+        return Err(Trouble::Newer {
+            found,
+            known: FORMAT_VERSION,
+        });
+    }
+    let totals = meta(&tx, TOTALS)?.ok_or_else(|| corrupt("its totals are missing"))?;
+    let totals = decode_totals(&totals).map_err(corrupt)?;
+    let mut queues = HashMap::new();
+    for entry in open_table(&tx, QUEUE_DEVICES)?.iter()? {
+        let (id, counters) = entry?;
+        let id = device(id.value()).map_err(corrupt)?;
+        queues.insert(id, device_queue(counters.value()));
+    }
+    let holdings = Holdings {
+        uplinks: Amount::default(),
+        downlinks: Amount {
+            count: open_table(&tx, DOWNLINK_ORDER)?.len()?,
+            bytes: 0,
+        },
+        receipts: open_table(&tx, RECEIPT_ORDER)?.len()?,
+        keys: open_table(&tx, KEYS)?.len()?,
+    };
+    drop(tx);
+    Ok(Opened {
+        access,
+        totals,
+        holdings,
+        queues,
+    })
 }
 
 fn open_table<K: redb::Key, V: redb::Value>(
@@ -326,20 +248,6 @@ fn is_permission(error: &io::Error) -> bool {
             | io::ErrorKind::ReadOnlyFilesystem
             | io::ErrorKind::IsADirectory
     )
-}
-
-/// The version of the container, if it is newer than redb's here: redb itself calls such a file corrupt. It stands at
-/// the beginning of each of the two commit slots (redb's `docs/design.md`).
-fn newer_container(path: &Path) -> Option<(u32, u32)> {
-    const KNOWN: u8 = 3;
-    const MAGIC: &[u8] = b"redb\x1A\x0A\xA9\x0D\x0A";
-    const SLOTS: [usize; 2] = [64, 192];
-    let mut head = [0; 320];
-    fs::File::open(path).ok()?.read_exact(&mut head).ok()?;
-    let slot = SLOTS[usize::from(head[9] & 1)];
-    let version = head[slot];
-    let newer = head.starts_with(MAGIC) && version > KNOWN && version < 32;
-    newer.then_some((version.into(), KNOWN.into()))
 }
 
 /// Whether an error says that the file is not what it should be, and not that the disk is.

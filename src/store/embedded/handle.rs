@@ -1,5 +1,6 @@
 //! The engine as others see it: changes go to the writer, reads to the blocking threads of the runtime.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, mpsc};
 use std::time::SystemTime;
@@ -8,8 +9,9 @@ use redb::ReadTransaction;
 use tokio::sync::{Semaphore, oneshot};
 
 use super::change::{Change, DISCARD_STEP, Reply};
-use super::file::{Check, OpenError, StoreFile};
+use super::file::{Check, StoreFile};
 use super::inbox::{Message, Request};
+use super::open_error::OpenError;
 use super::shared::{Shared, unavailable};
 use super::waiting::Urgency;
 use super::writer::{Times, Writer};
@@ -23,7 +25,7 @@ use crate::store::health::{Counters, Health};
 use crate::store::limits::Limits;
 use crate::store::records::{
     Backlog, Begun, BodyHash, HistoryPage, KeyedAnswer, QueuedUplink, ReadLimit, ReceiptRecord,
-    ReceiptStatus, RecordKind, Window,
+    ReceiptStatus, Record, RecordKind, Window,
 };
 
 /// A store in one file. Reads need a tokio runtime. When the last handle is dropped without
@@ -80,6 +82,13 @@ impl Embedded {
             units,
         };
         Ok(Self { core })
+    }
+}
+
+impl fmt::Debug for Embedded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let health = self.core.shared.health();
+        f.debug_struct("Embedded").field("health", &health).finish()
     }
 }
 
@@ -337,12 +346,7 @@ impl Records for Embedded {
         self.core.read(move |tx| tables::record(tx, kind, &key))
     }
 
-    fn records(
-        &self,
-        kind: RecordKind,
-        after: Option<&str>,
-        limit: usize,
-    ) -> Answer<Vec<(Box<str>, Vec<u8>)>> {
+    fn records(&self, kind: RecordKind, after: Option<&str>, limit: usize) -> Answer<Vec<Record>> {
         let after = after.map(Box::<str>::from);
         self.core
             .read(move |tx| tables::records(tx, kind, after.as_deref(), limit))

@@ -45,7 +45,9 @@
 //! A corrupt file is renamed to `<name>.corrupt-<time>`, and an empty one begun: at the start, where a small file is
 //! checked as a whole, or when it turns out later.
 
+mod access;
 mod answers;
+mod aside;
 mod batch;
 mod change;
 mod codec;
@@ -56,14 +58,18 @@ mod history;
 mod inbox;
 mod ledger;
 mod marks;
+mod open_error;
+mod outage;
+mod overlay;
 mod queue;
 mod receipts;
 mod shared;
 mod tables;
 #[cfg(test)]
 mod tests;
+mod transaction;
 mod waiting;
 mod writer;
 
-pub use file::OpenError;
 pub use handle::Embedded;
+pub use open_error::OpenError;

@@ -4,8 +4,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
-use redb::{Database, ReadTransaction, ReadableDatabase};
+use redb::{Database, ReadTransaction};
 
+use super::access::Access;
 use super::file::{Check, Opened, is_corruption};
 use super::ledger::Ledger;
 use super::marks::Marks;
@@ -28,7 +29,7 @@ pub(super) struct Shared {
 
 struct Handle {
     /// Absent while the file cannot be opened, and after the end.
-    database: Option<Database>,
+    access: Option<Access>,
     /// Grows with every opening: who has seen a fault says of which opening.
     generation: u64,
 }
@@ -58,7 +59,7 @@ impl Shared {
             waiting: WaitingReceipts::new(limits.memory.waiting_receipts),
             marks: Marks::default(),
             handle: RwLock::new(Handle {
-                database: None,
+                access: None,
                 generation: 0,
             }),
             next_seq: AtomicU64::new(1),
@@ -79,9 +80,9 @@ impl Shared {
     pub(super) fn replace<E>(&self, open: impl FnOnce() -> Result<Opened, E>) -> Result<u64, E> {
         let mut handle = self.handle.write().unwrap_or_else(PoisonError::into_inner);
         handle.generation += 1;
-        handle.database = None;
+        handle.access = None;
         let opened = open()?;
-        handle.database = Some(opened.database);
+        handle.access = Some(opened.access);
         let totals = opened.totals;
         self.next_seq
             .fetch_max(totals.seq.saturating_add(1), Ordering::Relaxed);
@@ -90,16 +91,16 @@ impl Shared {
     }
 
     /// Takes the file away from everybody.
-    pub(super) fn take(&self) -> Option<Database> {
+    pub(super) fn take(&self) -> Option<Access> {
         let mut handle = self.handle.write().unwrap_or_else(PoisonError::into_inner);
         handle.generation += 1;
-        handle.database.take()
+        handle.access.take()
     }
 
-    /// Uses the open file to write. Only the writer does.
+    /// Uses the open file to write, if that is possible. Only the writer does.
     pub(super) fn with_database<T>(&self, use_it: impl FnOnce(Option<&Database>) -> T) -> T {
         let handle = self.handle.read().unwrap_or_else(PoisonError::into_inner);
-        use_it(handle.database.as_ref())
+        use_it(handle.access.as_ref().and_then(Access::to_write))
     }
 
     pub(super) fn generation(&self) -> u64 {
@@ -119,8 +120,8 @@ impl Shared {
             let begun = {
                 let handle = self.handle.read().unwrap_or_else(PoisonError::into_inner);
                 let generation = handle.generation;
-                let database = handle.database.as_ref().ok_or_else(|| self.closed())?;
-                (generation, database.begin_read())
+                let access = handle.access.as_ref().ok_or_else(|| self.closed())?;
+                (generation, access.begin_read())
             };
             let (generation, tx) = begun;
             match tx.map_err(redb::Error::from).and_then(|tx| read(&tx)) {

@@ -4,7 +4,7 @@ use std::ops::Bound;
 
 use redb::{ReadTransaction, Table, TableDefinition, TableError, WriteTransaction};
 
-use crate::store::records::RecordKind;
+use crate::store::records::{Record, RecordKind};
 
 /// The version of the tables as a whole, under the key [`FORMAT`].
 pub(super) const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
@@ -91,7 +91,7 @@ pub(super) fn records(
     kind: RecordKind,
     after: Option<&str>,
     limit: usize,
-) -> Result<Vec<(Box<str>, Vec<u8>)>, redb::Error> {
+) -> Result<Vec<Record>, redb::Error> {
     let table = tx.open_table(RECORDS)?;
     let kind = kind as u8;
     let start = match after {
@@ -104,7 +104,10 @@ pub(super) fn records(
         .take(limit)
     {
         let (key, value) = entry?;
-        records.push((key.value().1.into(), value.value().to_vec()));
+        records.push(Record {
+            key: key.value().1.into(),
+            value: value.value().to_vec(),
+        });
     }
     Ok(records)
 }

@@ -1,5 +1,6 @@
 //! Receipts that wait to be written. Handing one over never waits for the disk.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -104,8 +105,8 @@ impl WaitingReceipts {
         state.writing.clear();
         for receipt in taken.into_iter().rev() {
             let id = receipt.id;
-            if !state.waiting.contains_key(&id) {
-                state.waiting.insert(id, receipt);
+            if let Entry::Vacant(free) = state.waiting.entry(id) {
+                free.insert(receipt);
                 state.order.push_front(id);
             }
         }

@@ -22,6 +22,7 @@ pub mod python;
 pub mod shell;
 pub mod sse;
 pub mod subscriber;
+pub mod talkative;
 
 use std::time::Duration;
 

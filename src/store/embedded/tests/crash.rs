@@ -52,7 +52,7 @@ async fn work(store: Arc<Embedded>, number: usize) {
             .await
             .unwrap();
         say(format!("finished {number} {seq}"));
-        if seq % 3 != 0 {
+        if !seq.is_multiple_of(3) {
             say(format!("settling {number} {seq}"));
             store.settle(&device, seq, receipt).await.unwrap();
             say(format!("settled {number} {id}"));

@@ -2,18 +2,22 @@
 
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use redb::{Builder, DatabaseError, StorageBackend};
+use redb::{Builder, Database, DatabaseError, StorageBackend};
 
-use super::super::file::{Connect, StoreFile};
+use super::super::access::Connect;
+use super::super::file::StoreFile;
+use super::super::overlay::Overlay;
 
 /// The disk. Clones are the same disk.
 #[derive(Clone)]
 pub(super) struct Disk(Arc<Mutex<State>>);
+
+const CACHE: usize = 1024 * 1024;
 
 /// What fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,8 +33,9 @@ struct State {
     durable: Vec<u8>,
     /// Written since the last sync.
     unsynced: Vec<(usize, Vec<u8>)>,
-    /// Writes and syncs so far.
-    operations: u64,
+    /// So far.
+    writes: u64,
+    syncs: u64,
     fault: Option<(Fault, u64)>,
     /// At this operation the power goes.
     cut: Option<u64>,
@@ -44,7 +49,8 @@ impl Disk {
             image: Vec::new(),
             durable: Vec::new(),
             unsynced: Vec::new(),
-            operations: 0,
+            writes: 0,
+            syncs: 0,
             fault: None,
             cut: None,
             power: 0,
@@ -53,28 +59,21 @@ impl Disk {
 
     /// A store on this disk. A handle that was opened before a cut stays dead.
     pub(super) fn file(&self) -> StoreFile {
-        let (disk, power) = (self.clone(), self.lock().power);
-        let connect: Connect = Arc::new(move |_, check| {
-            if disk.lock().power != power {
-                return Err(DatabaseError::DatabaseAlreadyOpen);
-            }
-            let backend = Backend {
-                disk: disk.clone(),
-                power,
-            };
-            Builder::new()
-                .set_cache_size(1024 * 1024)
-                .set_check_integrity_on_open(check)
-                .create_with_backend(backend)
-        });
-        let path = PathBuf::from("a disk in memory");
-        StoreFile { path, connect }
+        let backend = Backend {
+            disk: self.clone(),
+            power: self.lock().power,
+        };
+        StoreFile {
+            path: PathBuf::from("a disk in memory"),
+            connect: Arc::new(backend),
+        }
     }
 
-    /// From the operation after so many more on, it fails.
+    /// After so many more writes or syncs, they fail.
     pub(super) fn fail_after(&self, operations: u64, fault: Fault) {
         let mut state = self.lock();
-        state.fault = Some((fault, state.operations + operations));
+        let so_far = *state.count(fault);
+        state.fault = Some((fault, so_far + operations));
     }
 
     pub(super) fn heal(&self) {
@@ -83,12 +82,12 @@ impl Disk {
 
     pub(super) fn cut_after(&self, operations: u64) {
         let mut state = self.lock();
-        state.cut = Some(state.operations + operations);
+        state.cut = Some(state.operations() + operations);
     }
 
     pub(super) fn is_cut(&self) -> bool {
         let state = self.lock();
-        state.cut.is_some_and(|at| state.operations >= at)
+        state.cut.is_some_and(|at| state.operations() >= at)
     }
 
     /// Power is back: of what was not synced, some sectors made it and some did not.
@@ -115,6 +114,19 @@ impl Disk {
     }
 }
 
+impl State {
+    fn count(&mut self, kind: Fault) -> &mut u64 {
+        match kind {
+            Fault::Writes => &mut self.writes,
+            Fault::Syncs => &mut self.syncs,
+        }
+    }
+
+    fn operations(&self) -> u64 {
+        self.writes + self.syncs
+    }
+}
+
 fn put(image: &mut Vec<u8>, offset: usize, data: &[u8]) {
     let end = offset + data.len();
     if image.len() < end {
@@ -123,6 +135,7 @@ fn put(image: &mut Vec<u8>, offset: usize, data: &[u8]) {
     image[offset..end].copy_from_slice(data);
 }
 
+#[derive(Clone)]
 struct Backend {
     disk: Disk,
     power: u64,
@@ -131,7 +144,7 @@ struct Backend {
 impl Backend {
     fn alive(&self) -> io::Result<MutexGuard<'_, State>> {
         let state = self.disk.lock();
-        let cut = state.cut.is_some_and(|at| state.operations >= at);
+        let cut = state.cut.is_some_and(|at| state.operations() >= at);
         if cut || state.power != self.power {
             return Err(io::Error::other("there is no power"));
         }
@@ -141,13 +154,29 @@ impl Backend {
     /// One more operation, which may be the one that fails.
     fn operation(&self, kind: Fault) -> io::Result<MutexGuard<'_, State>> {
         let mut state = self.alive()?;
-        state.operations += 1;
+        *state.count(kind) += 1;
+        let so_far = *state.count(kind);
         match state.fault {
-            Some((fault, at)) if fault == kind && state.operations > at => {
+            Some((fault, at)) if fault == kind && so_far > at => {
                 Err(io::ErrorKind::StorageFull.into())
             }
             _ => Ok(state),
         }
+    }
+}
+
+impl Connect for Backend {
+    fn to_write(&self, _: &Path, check: bool) -> Result<Database, DatabaseError> {
+        Builder::new()
+            .set_cache_size(CACHE)
+            .set_check_integrity_on_open(check)
+            .create_with_backend(self.clone())
+    }
+
+    fn to_read(&self, _: &Path) -> Result<Database, DatabaseError> {
+        Builder::new()
+            .set_cache_size(CACHE)
+            .create_with_backend(Overlay::new(self.clone())?)
     }
 }
 

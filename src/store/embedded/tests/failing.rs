@@ -196,3 +196,60 @@ async fn what_is_old_goes_while_nothing_happens() {
         "it writes without need"
     );
 }
+
+/// A full disk for real:
+/// ```sh
+/// mkdir /tmp/small && sudo mount -t tmpfs -o size=4m tmpfs /tmp/small
+/// CAUSEWAY_STORE_SMALL=/tmp/small cargo test --lib a_full_file_system -- --ignored --nocapture
+/// ```
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "it needs a small file system of its own"]
+async fn a_full_file_system() {
+    let folder = std::env::var("CAUSEWAY_STORE_SMALL").unwrap();
+    let (path, ballast) = (
+        Path::new(&folder).join("store.redb"),
+        Path::new(&folder).join("ballast"),
+    );
+    let _ = std::fs::remove_file(&path);
+    std::fs::write(&ballast, vec![1; 1024 * 1024]).unwrap();
+    let store = open(&path, Limits::default());
+    let mut taken = BTreeSet::new();
+    let mut refused = 0;
+    while refused == 0 {
+        let offered = offer(&store, 100).await;
+        taken.extend(offered.0);
+        refused += offered.1.len();
+    }
+    println!("full after {} uplinks: {:?}", taken.len(), store.health());
+    assert_eq!(all_queued(&store).await, taken, "while it is full");
+    // What is delivered makes room, even without any on the disk.
+    for uplink in store.read(&device(0), None, ALL).await.unwrap() {
+        drop(store.settle(&uplink.device, uplink.seq, delivered(&uplink)));
+        taken.remove(&uplink.seq);
+    }
+    assert_eq!(all_queued(&store).await, taken, "settled while it is full");
+    until("writable", || store.health() == Health::Writable).await;
+    println!(
+        "writable again with {} uplinks: {:?}",
+        taken.len(),
+        store.counters()
+    );
+    let mut more = 0;
+    loop {
+        let offered = offer(&store, 100).await;
+        more += offered.0.len();
+        taken.extend(offered.0);
+        if !offered.1.is_empty() {
+            break;
+        }
+    }
+    println!("full again after {more} more");
+    std::fs::remove_file(&ballast).unwrap();
+    until("writable", || store.health() == Health::Writable).await;
+    let (offered, refused) = offer(&store, 100).await;
+    assert!(refused.is_empty(), "there is room");
+    taken.extend(offered);
+    store.close().await.unwrap();
+    let store = open(&path, Limits::default());
+    assert_eq!(all_queued(&store).await, taken, "opened again");
+}

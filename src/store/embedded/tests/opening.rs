@@ -124,7 +124,8 @@ async fn a_newer_version_is_refused_and_left_alone() {
 
 #[tokio::test]
 async fn a_corrupt_file_is_set_aside_and_a_new_one_begun() {
-    let damages: [(&str, fn(&mut Vec<u8>)); 6] = [
+    type Damage = fn(&mut Vec<u8>);
+    let damages: [(&str, Damage); 6] = [
         ("no database at all", |bytes| *bytes = b"hello".to_vec()),
         ("zeros", |bytes| bytes.fill(0)),
         ("a damaged head", |bytes| bytes[64..320].fill(0xff)),
