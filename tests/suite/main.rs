@@ -12,6 +12,8 @@ pub mod harness;
 mod hostile;
 mod paho;
 mod renewal;
+mod sap;
+mod sap_demo;
 mod secrets;
 mod transports;
 mod uplinks;
