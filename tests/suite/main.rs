@@ -16,6 +16,8 @@ mod idempotency;
 mod paho;
 mod receipts;
 mod renewal;
+mod sap;
+mod sap_demo;
 mod secrets;
 mod transports;
 mod uplinks;
