@@ -217,6 +217,9 @@ async fn query_parameters_are_read_strictly() {
         "expiry=1.5",
         "Qos=1",
         "wait=3",
+        "confirm=",
+        "confirm=platform&confirm=platform",
+        "colour=a&colour=b",
     ] {
         let answer = send(bridge.address, &format!("{PLAIN}?{query}"), "", b"{}").await;
         let problem = answer.problem(400, "malformed");
@@ -231,9 +234,11 @@ async fn query_parameters_are_read_strictly() {
         answer.problem(400, "malformed")["hint"],
         "there are: qos, retain, expiry, confirm"
     );
-    send(bridge.address, &format!("{PLAIN}?qos=2"), "", b"{}")
-        .await
-        .problem(400, "not-carried");
+    for query in ["qos=2", "confirm=platform"] {
+        send(bridge.address, &format!("{PLAIN}?{query}"), "", b"{}")
+            .await
+            .problem(400, "not-carried");
+    }
 }
 
 #[tokio::test]
