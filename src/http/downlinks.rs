@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::HttpLimits;
 use super::accept::{self, Form};
 use super::downlink_form::DownlinkPage;
-use super::openapi::{BadRequest, InternalError, NotAcceptable, UnknownDevice};
+use super::openapi::{BadRequest, InternalError, NotAcceptable, StoreUnreadable, UnknownDevice};
 use super::path::DevicePath;
 use super::problem::{Kind, Problem};
 use super::{long_poll, query, sse};
@@ -88,6 +88,7 @@ struct Listen {
         (status = 404, response = UnknownDevice),
         (status = 406, response = NotAcceptable),
         (status = 500, response = InternalError),
+        (status = 503, response = StoreUnreadable),
     )
 )]
 async fn of_device(
@@ -136,6 +137,7 @@ async fn of_device(
         (status = 404, response = UnknownDevice),
         (status = 406, response = NotAcceptable),
         (status = 500, response = InternalError),
+        (status = 503, response = StoreUnreadable),
     )
 )]
 async fn of_devices(
