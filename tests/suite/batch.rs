@@ -357,7 +357,7 @@ async fn lines_with_and_without_a_key_keep_their_order() {
     let observer = Subscriber::start(&broker.access(), &["devices/#"]).await;
     let bridge = TestBridge::start(&plain(broker.addr())).await;
     let line = |number: usize| {
-        let key = if number % 3 == 0 {
+        let key = if number.is_multiple_of(3) {
             format!(",\"key\":\"k{number}\"")
         } else {
             String::new()
