@@ -5,9 +5,10 @@ mod reach;
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::TryFutureExt;
 use futures_util::future::BoxFuture;
 use tokio::net::TcpListener;
@@ -19,12 +20,13 @@ pub use plan::{Plan, PlanError, plan, token_spec};
 pub use reach::PlanWarning;
 
 use crate::config::Config;
+use crate::device::DeviceId;
 use crate::downlink::{self, Hub, Intake};
 use crate::http::{self, Api, HttpLimits};
 use crate::message::Downlink;
 use crate::observe::{Health, StoreHealth};
 use crate::registry::Registry;
-use crate::session::{Budget, ConnectGate, DownlinkSink, NotTaken, Session, Shared};
+use crate::session::{AckSink, Budget, ConnectGate, DownlinkSink, NotTaken, Session, Shared};
 use crate::store::{Embedded, Engine, OpenError};
 use crate::uplink::Uplinks;
 
@@ -76,7 +78,8 @@ impl Bridge {
         let store = open_store(config)?;
         let hub = Arc::new(hub(config, store.clone()));
         let (intake, writer) = downlink::intake(&hub);
-        let shared = shared(config, Arc::new(IntoHub(intake)));
+        let acks = Arc::new(IntoUplinks::default());
+        let shared = shared(config, Arc::new(IntoHub(intake)), acks.clone());
         let Plan {
             sessions,
             devices,
@@ -86,12 +89,15 @@ impl Bridge {
             warn!("{warning}");
         }
         let registry = Arc::new(Registry::new(devices));
+        let uplinks = Uplinks::new(
+            Arc::clone(&registry),
+            store.clone(),
+            config.store.recent_receipts,
+        );
+        // Sessions come before the devices that they carry; none runs yet.
+        let _ = acks.0.set(uplinks.clone());
         let api = Api {
-            uplinks: Uplinks::new(
-                Arc::clone(&registry),
-                store.clone(),
-                config.store.recent_receipts,
-            ),
+            uplinks,
             registry,
             hub,
             limits: HttpLimits {
@@ -209,7 +215,7 @@ fn hub(config: &Config, store: Option<Arc<dyn Engine>>) -> Hub {
 }
 
 /// What all sessions share, for a configuration that is to run or only to be checked.
-fn shared(config: &Config, downlinks: Arc<dyn DownlinkSink>) -> Shared {
+fn shared(config: &Config, downlinks: Arc<dyn DownlinkSink>, acks: Arc<dyn AckSink>) -> Shared {
     Shared {
         gate: Arc::new(ConnectGate::new(
             config.limits.connects_per_second,
@@ -217,6 +223,7 @@ fn shared(config: &Config, downlinks: Arc<dyn DownlinkSink>) -> Shared {
         )),
         budget: Budget::new(config.limits.queued_bytes),
         downlinks,
+        acks,
         shutdown: CancellationToken::new(),
     }
 }
@@ -230,7 +237,22 @@ pub fn verify(config: &Config) -> Result<Vec<PlanWarning>, Vec<PlanError>> {
             Box::pin(async { Ok(()) })
         }
     }
-    plan(config, &shared(config, Arc::new(Nowhere))).map(|plan| plan.warnings)
+    impl AckSink for Nowhere {
+        fn answered(&self, _: &DeviceId, _: Bytes) {}
+    }
+    let shared = shared(config, Arc::new(Nowhere), Arc::new(Nowhere));
+    plan(config, &shared).map(|plan| plan.warnings)
+}
+
+#[derive(Default)]
+struct IntoUplinks(OnceLock<Uplinks>);
+
+impl AckSink for IntoUplinks {
+    fn answered(&self, device: &DeviceId, payload: Bytes) {
+        if let Some(uplinks) = self.0.get() {
+            uplinks.platform_answered(device, &payload);
+        }
+    }
 }
 
 struct IntoHub(Intake);

@@ -9,10 +9,13 @@ use crate::identity::{self, IdentityError, KeyError, KidError, KidMode, SigningK
 use crate::mqtt::tls::TlsError;
 use crate::mqtt::transport::Endpoint;
 use crate::profile::{
-    BindError, Binding, KidTemplate, PasswordSource, ScopeValues, SessionScope, Token,
+    BindError, Binding, KidTemplate, PasswordSource, ScopeValues, SessionScope, Token, UplinkTopic,
 };
 use crate::registry;
-use crate::session::{Password, Routes, Session, SessionSpec, Shared, VersionChoice};
+use crate::secret::Secret;
+use crate::session::{
+    Password, Routes, Session, SessionHandle, SessionSpec, Shared, VersionChoice,
+};
 use crate::uplink::{Lane, Pace};
 
 /// Why a configuration that is valid in itself cannot be run.
@@ -221,8 +224,13 @@ impl<'a> Planner<'a> {
         let outcome = match self.connector.profile.session {
             SessionScope::Connector => self.add_shared(devices, plan),
             SessionScope::Device => {
-                for device in devices {
-                    if let Err(error) = self.add_own(device, plan) {
+                for device in devices.iter().filter(|device| device.via.is_none()) {
+                    let behind: Vec<_> = devices
+                        .iter()
+                        .copied()
+                        .filter(|other| other.via.as_ref() == Some(&device.id))
+                        .collect();
+                    if let Err(error) = self.add_own(device, &behind, plan) {
                         errors.push(error);
                     }
                 }
@@ -232,8 +240,13 @@ impl<'a> Planner<'a> {
         errors.extend(outcome.err());
     }
 
-    /// One session for a device of its own.
-    fn add_own(&self, device: &Device, plan: &mut Plan) -> Result<(), PlanError> {
+    /// One session for a device and those behind it.
+    fn add_own(
+        &self,
+        device: &Device,
+        behind: &[&Device],
+        plan: &mut Plan,
+    ) -> Result<(), PlanError> {
         let (binding, bind) = self.bind(Some(device));
         let binding = binding.map_err(&bind)?;
         let password = match self.connector.profile.connect.password {
@@ -246,19 +259,15 @@ impl<'a> Planner<'a> {
             }
             source => self.secret(source, Some(device)),
         };
-        let mut routes = Routes::default();
-        routes.add(&device.id, binding.downlinks().map_err(&bind)?);
+        let carried: Vec<_> = std::iter::once(device)
+            .chain(behind.iter().copied())
+            .collect();
+        let (routes, topics) = self.topics(&carried)?;
         let endpoint = self.reach.own(device, &mut plan.warnings)?;
-        let spec = self.spec(&binding, endpoint, password, routes, &[device]);
+        let spec = self.spec(&binding, endpoint, password, routes, &carried);
         let spec = spec.map_err(&bind)?;
         let (session, handle) = Session::new(spec, self.shared);
-        plan.devices.push(registry::Device {
-            id: device.id.clone(),
-            connector: Arc::clone(&self.registered),
-            session: handle,
-            topic: binding.uplink_topic().map_err(&bind)?,
-            lane: Lane::default(),
-        });
+        self.register(&carried, topics, &handle, plan);
         plan.sessions.push(session);
         Ok(())
     }
@@ -268,14 +277,7 @@ impl<'a> Planner<'a> {
         if devices.is_empty() {
             return Ok(());
         }
-        let mut routes = Routes::default();
-        let mut topics = Vec::with_capacity(devices.len());
-        for device in devices {
-            let (binding, bind) = self.bind(Some(device));
-            let binding = binding.map_err(&bind)?;
-            routes.add(&device.id, binding.downlinks().map_err(&bind)?);
-            topics.push(binding.uplink_topic().map_err(&bind)?);
-        }
+        let (routes, topics) = self.topics(devices)?;
         let (binding, bind) = self.bind(None);
         let binding = binding.map_err(&bind)?;
         let password = self.secret(self.connector.profile.connect.password, None);
@@ -283,19 +285,42 @@ impl<'a> Planner<'a> {
         let spec = spec.map_err(&bind)?;
         let (session, handle) = Session::new(spec, self.shared);
         plan.sessions.push(session);
-        plan.devices.extend(
-            devices
-                .iter()
-                .zip(topics)
-                .map(|(device, topic)| registry::Device {
-                    id: device.id.clone(),
-                    connector: Arc::clone(&self.registered),
-                    session: handle.clone(),
-                    topic,
-                    lane: Lane::default(),
-                }),
-        );
+        self.register(devices, topics, &handle, plan);
         Ok(())
+    }
+
+    /// What arrives for the devices of one session, and where each of them publishes.
+    fn topics(&self, devices: &[&Device]) -> Result<(Routes, Vec<UplinkTopic>), PlanError> {
+        let mut routes = Routes::default();
+        let mut topics = Vec::with_capacity(devices.len());
+        for device in devices {
+            let (binding, bind) = self.bind(Some(device));
+            let binding = binding.map_err(&bind)?;
+            routes.add(&device.id, binding.downlinks().map_err(&bind)?);
+            if let Some(ack) = binding.ack_filter().map_err(&bind)? {
+                routes.add_ack(&device.id, ack);
+            }
+            topics.push(binding.uplink_topic().map_err(&bind)?);
+        }
+        Ok((routes, topics))
+    }
+
+    fn register(
+        &self,
+        devices: &[&Device],
+        topics: Vec<UplinkTopic>,
+        handle: &SessionHandle,
+        plan: &mut Plan,
+    ) {
+        let devices = devices.iter().zip(topics);
+        plan.devices
+            .extend(devices.map(|(device, topic)| registry::Device {
+                id: device.id.clone(),
+                connector: Arc::clone(&self.registered),
+                session: handle.clone(),
+                topic,
+                lane: Lane::default(),
+            }));
     }
 
     fn bind<'b>(
@@ -345,7 +370,7 @@ impl<'a> Planner<'a> {
             connector: self.connector.name.clone(),
             endpoint,
             client_id: binding.client_id()?.into(),
-            username: binding.username()?,
+            username: binding.username()?.map(Secret::new),
             password,
             hidden: of_devices.chain(self.connector.secret.clone()).collect(),
             keep_alive: u16::try_from(profile.connect.keep_alive.as_secs()).unwrap_or(u16::MAX),

@@ -82,9 +82,12 @@ fn summary(config: &Config, file: &str) -> String {
 
     let _ = writeln!(text, "\ndevices: {}", config.devices.len());
     for (connector, device) in pairs(config) {
-        let _ = match connector.profile.session {
-            SessionScope::Connector => writeln!(text, "  {}  {}", device.id, connector.name),
-            SessionScope::Device => {
+        let _ = match (connector.profile.session, &device.via) {
+            (SessionScope::Connector, _) => writeln!(text, "  {}  {}", device.id, connector.name),
+            (SessionScope::Device, Some(router)) => {
+                writeln!(text, "  {}  {}  via {router}", device.id, connector.name)
+            }
+            (SessionScope::Device, None) => {
                 let client_id = client_id(connector, Some(device));
                 writeln!(
                     text,

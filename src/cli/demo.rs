@@ -15,7 +15,7 @@ const EXAMPLES: &str = "\
 Examples:
   causeway demo                      a folder of its own, the ports below
   causeway demo --dir ./demo         the same devices again at the next start
-  causeway demo --http 0 --mqtt 0 --mqtts 0 --console 0 --management 0    any free ports";
+  causeway demo --http 0 --mqtt 0 --mqtts 0 --sap 0 --console 0 --management 0    any free ports";
 
 /// Try everything: an embedded broker that checks what the platforms check, sample devices, and curl lines to paste
 #[derive(Debug, clap::Args)]
@@ -27,12 +27,15 @@ pub(super) struct Args {
     /// Port of the bridge's HTTP interface; 0 is any free one
     #[arg(long, value_name = "PORT", default_value_t = 8080)]
     http: u16,
-    /// Port of the pretended platforms' MQTT broker
+    /// Port of the pretended akenza's MQTT broker
     #[arg(long, value_name = "PORT", default_value_t = 1883)]
     mqtt: u16,
     /// Port of the same broker with TLS
     #[arg(long, value_name = "PORT", default_value_t = 8883)]
     mqtts: u16,
+    /// Port of the pretended SAP gateway, with TLS
+    #[arg(long, value_name = "PORT", default_value_t = 8884)]
+    sap: u16,
     /// Port of the pretended platforms' console
     #[arg(long, value_name = "PORT", default_value_t = 8090)]
     console: u16,
@@ -55,6 +58,7 @@ impl Args {
             management: self.management,
             mqtt: self.mqtt,
             mqtts: self.mqtts,
+            sap: self.sap,
             console: self.console,
         };
         let failed = |error: io::Error| CliError::Failed(format!("cannot start: {error}"));

@@ -7,6 +7,7 @@ use super::fit::{self, ClientIds};
 use super::model::{Connector, Device};
 use super::reach;
 use super::section::Section;
+use super::via::{self, Routers};
 use crate::device::{ConnectorName, DeviceId};
 use crate::profile::{KidTemplate, PasswordSource, SessionScope};
 
@@ -18,12 +19,18 @@ pub(super) fn read(
     client_ids: &mut ClientIds,
 ) -> BTreeMap<DeviceId, Device> {
     let mut devices = BTreeMap::new();
+    let mut routers = Routers::default();
+    let report = section.report();
     for (id, mut section) in section.sections() {
         let before = section.report().errors();
         let id = DeviceId::parse(id)
             .map_err(|error| section.report().error(section.place(), error))
             .ok();
+        if let Some(id) = &id {
+            routers.note_device(id);
+        }
         let connector = connector(&mut section, connectors);
+        let router = section.parsed("via", DeviceId::parse);
         let private_key = files.private(&mut section, "private_key_file");
         let passphrase = files.secret(&mut section, "passphrase", "passphrase_file");
         let identity = reach::identity(&mut section, files, passphrase.as_ref());
@@ -34,6 +41,7 @@ pub(super) fn read(
             let device = Device {
                 id,
                 connector: connector.name.clone(),
+                via: router,
                 private_key,
                 certificate,
                 passphrase,
@@ -41,9 +49,21 @@ pub(super) fn read(
                 secret,
                 variables,
             };
-            check_credentials(&mut section, connector, &device);
-            reach::check_device(&section, connector, &device);
-            check_variables(&mut section, connector, &device);
+            match &device.via {
+                Some(router) => {
+                    via::check_device(&mut section, connector, &device, router);
+                    if connector.profile.router {
+                        routers.note_behind(&device.id, section.place_of("via"));
+                    }
+                }
+                // What it cannot be read from has been reported.
+                None if section.has("via") => {}
+                None => {
+                    check_credentials(&mut section, connector, &device);
+                    reach::check_device(&section, connector, &device);
+                    check_variables(&mut section, connector, &device);
+                }
+            }
             if section.report().errors() == before {
                 fit::check_device(&section, connector, &device, client_ids);
             }
@@ -51,6 +71,7 @@ pub(super) fn read(
         }
         section.finish();
     }
+    routers.check(&devices, report);
     devices
 }
 

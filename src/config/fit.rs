@@ -8,8 +8,7 @@ use super::section::Section;
 use crate::broker::{BrokerUrl, Scheme};
 use crate::device::{ConnectorName, DeviceId};
 use crate::profile::{
-    BindError, Binding, KidTemplate, PasswordSource, Profile, ScopeValues, SessionScope, Template,
-    TemplateError,
+    BindError, Binding, PasswordSource, Profile, ScopeValues, SessionScope, Template, TemplateError,
 };
 use crate::secret::Secret;
 use crate::topic::{TopicError, TopicName};
@@ -62,12 +61,13 @@ pub(super) fn check_device(
     let mut check = || {
         let binding =
             Binding::new(&connector.profile, values(connector, Some(device))).map_err(explain)?;
-        if connector.profile.session == SessionScope::Device {
+        if connector.profile.session == SessionScope::Device && device.via.is_none() {
             claim(&binding, connector, section.place(), client_ids)?;
+            binding.token().map_err(explain)?;
         }
-        binding.token().map_err(explain)?;
         binding.uplink_topic().map_err(explain)?;
         binding.downlinks().map_err(explain)?;
+        binding.ack_filter().map_err(explain)?;
         Ok::<(), String>(())
     };
     if let Err(message) = check() {
@@ -82,6 +82,8 @@ pub(super) fn check_values(
     variables: &BTreeMap<String, String>,
     secret: Option<&Secret>,
 ) {
+    let uplink_topics =
+        || std::iter::once(&profile.uplink.topic).chain(profile.uplink.subtopics.values());
     let given = section.section("variables");
     for (name, value) in variables {
         if !profile.variables.contains_key(name) {
@@ -94,19 +96,17 @@ pub(super) fn check_values(
                 name,
                 format_args!("the profile has no such variable; {known}"),
             );
-        } else if let (true, Err(error)) = (profile.uplink.topic.uses(name), in_topic(value)) {
+        } else if let (true, Err(error)) = (uses(uplink_topics(), name), in_topic(value)) {
             given.error(
                 name,
-                format_args!("the value is part of the profile's uplink.topic: {error}"),
+                format_args!("the value is part of the profile's uplink topics: {error}"),
             );
         }
     }
     let Some(secret) = secret.map(Secret::expose) else {
         return;
     };
-    let in_topics = std::iter::once(&profile.uplink.topic)
-        .chain(profile.downlinks.iter().map(|downlink| &downlink.filter));
-    if let (true, Err(error)) = (uses(in_topics, "secret"), in_topic(secret)) {
+    if let (true, Err(error)) = (uses(profile.device_templates(), "secret"), in_topic(secret)) {
         section.error(
             secret_key(section),
             format_args!("the secret is part of the profile's topics: {error}"),
@@ -130,13 +130,13 @@ pub(super) fn uses_secret(profile: &Profile) -> bool {
         PasswordSource::Secret | PasswordSource::OptionalSecret
     );
     password
-        || uses(connection_templates(profile), "secret")
-        || uses(device_templates(profile), "secret")
+        || uses(profile.connection_templates(), "secret")
+        || uses(profile.device_templates(), "secret")
 }
 
-/// Whether a variable has a use beside the connection: in a token or a topic.
+/// Whether a variable has a use beside the connection: in a topic.
 pub(super) fn device_part_uses(profile: &Profile, variable: &str) -> bool {
-    uses(device_templates(profile), variable)
+    uses(profile.device_templates(), variable)
 }
 
 /// Warns of passwords that cross a network in plain text.
@@ -229,29 +229,6 @@ fn uses<'a>(mut templates: impl Iterator<Item = &'a Template>, variable: &str) -
     templates.any(|template| template.uses(variable))
 }
 
-fn connection_templates(profile: &Profile) -> impl Iterator<Item = &Template> {
-    std::iter::once(&profile.connect.client_id).chain(&profile.connect.username)
-}
-
-fn device_templates(profile: &Profile) -> impl Iterator<Item = &Template> {
-    let token = profile.token.iter().flat_map(|token| {
-        let kid = match &token.kid {
-            KidTemplate::Literal(literal) => Some(literal),
-            _ => None,
-        };
-        std::iter::once(&token.audience)
-            .chain(token.claims.values())
-            .chain(kid)
-    });
-    let downlinks = profile
-        .downlinks
-        .iter()
-        .flat_map(|downlink| std::iter::once(&downlink.filter).chain(&downlink.prefix));
-    std::iter::once(&profile.uplink.topic)
-        .chain(token)
-        .chain(downlinks)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -263,6 +240,7 @@ mod tests {
             ("akenza-device", false, false),
             ("akenza-secret", true, true),
             ("plain", true, false),
+            ("sap-iot", false, false),
         ] {
             let profile = Profile::parse(builtin(name).unwrap()).unwrap();
             assert_eq!(uses_secret(&profile), anywhere, "{name}");

@@ -27,6 +27,7 @@
 //! - `section`: reading one section of it, collecting what is wrong
 //! - `files`: secrets, keys and certificates
 //! - `listeners`, `connectors`, `devices`: the sections
+//! - `via`: devices behind a router device
 //! - `reach`: proxy, server name and client certificate of a connection
 //! - `fit`: whether a profile, its connector and its device fit together
 
@@ -43,6 +44,7 @@ mod section;
 mod store;
 mod tree;
 mod units;
+mod via;
 
 #[cfg(test)]
 mod tests;

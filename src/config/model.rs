@@ -173,6 +173,9 @@ pub struct Device {
     pub id: DeviceId,
     /// The connector that it is registered on.
     pub connector: ConnectorName,
+    /// `via`: the router device on the same connector whose connection carries this one, which then has none of its own,
+    /// and no credentials. Only with a profile that has router devices. Default: a connection of its own.
+    pub via: Option<DeviceId>,
     /// `private_key_file`: PEM as it was read. There with a profile that signs tokens, and only there.
     pub private_key: Option<FileBytes>,
     /// `certificate_file`: PEM as it was read. There with a profile whose `kid` is the certificate's hash, and only there.

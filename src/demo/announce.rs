@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use super::folder::{EC_DEVICE, RSA_DEVICE, SECRET_DEVICES, Summary};
+use super::folder::{EC_DEVICE, RSA_DEVICE, SAP_DEVICE, SECRET_DEVICES, Summary};
 
 /// The text to print.
 pub(super) fn text(dir: &Path, summary: &Summary) -> String {
@@ -13,12 +13,14 @@ pub(super) fn text(dir: &Path, summary: &Summary) -> String {
         console,
         mqtt,
         mqtts,
+        sap,
         ..
     } = summary;
     let mut text = format!(
-        "Causeway demo: a bridge, and a pretended platform that checks what akenza checks.\n\n\
+        "Causeway demo: a bridge, and pretended platforms that check what akenza and SAP check.\n\n\
          \x20 bridge      {http}  (management: {management})\n\
-         \x20 platform    {mqtt}  {mqtts}\n\
+         \x20 akenza      {mqtt}  {mqtts}\n\
+         \x20 SAP         {sap}\n\
          \x20 console     {console}\n\
          \x20 folder      {}\n",
         dir.display()
@@ -36,7 +38,9 @@ pub(super) fn text(dir: &Path, summary: &Summary) -> String {
     }
     let _ = write!(
         text,
-        "\nWhat the platform refused:  curl -sS {console}/refused\nStop with Ctrl-C.\n"
+        "\n{SAP_DEVICE}: a device with a client certificate, as SAP hands it out\n{}\
+         \nWhat the platforms refused:  curl -sS {console}/refused\nStop with Ctrl-C.\n",
+        sap_lines(summary)
     );
     text
 }
@@ -51,5 +55,22 @@ fn lines(summary: &Summary, device: &str) -> String {
          \x20 curl -N -H 'Accept: text/event-stream' {http}/v1/devices/{device}/downlinks\n\
          \x20 curl -sS {json} -d '{{\"valve\": \"open\"}}' {console}/devices/{device}/downlinks/settings\n\
          \x20 curl -sS '{console}/uplinks?device={device}'\n"
+    )
+}
+
+/// A measure in SAP's form with the platform's answer, one in the short form, a malformed one that is refused, a listener, a command.
+fn sap_lines(summary: &Summary) -> String {
+    let Summary { http, console, .. } = summary;
+    let json = "-H 'Content-Type: application/json'";
+    let uplinks = format!("{http}/v1/devices/{SAP_DEVICE}/uplinks");
+    let measure = r#"{"capabilityAlternateId": "climate", "sensorAlternateId": "s1", "measures": [{"temperature": 21.5}]}"#;
+    let command = r#"{"capabilityAlternateId": "valve", "sensorAlternateId": "s1", "command": {"open": true}}"#;
+    format!(
+        "\x20 curl -sS {json} -d '{measure}' '{uplinks}?confirm=platform'\n\
+         \x20 curl -sS {json} -d '{{\"temperature\": 21.5}}' '{uplinks}?capability=climate&sensor=s1&confirm=platform'\n\
+         \x20 curl -sS {json} -d '{{}}' '{uplinks}?capability=climate&sensor=s1&confirm=platform'\n\
+         \x20 curl -N -H 'Accept: text/event-stream' {http}/v1/devices/{SAP_DEVICE}/downlinks\n\
+         \x20 curl -sS {json} -d '{command}' {console}/devices/{SAP_DEVICE}/downlinks/commands\n\
+         \x20 curl -sS '{console}/uplinks?device={SAP_DEVICE}'\n"
     )
 }

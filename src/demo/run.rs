@@ -15,6 +15,7 @@ use super::broker::{Broker, Faults};
 use super::console::Console;
 use super::folder::{Addresses, Folder, FolderError};
 use super::platform::Records;
+use super::sap::Sap;
 
 /// What a user can choose. A port of 0 is any free one; everything listens on 127.0.0.1.
 #[derive(Debug, Clone)]
@@ -29,6 +30,8 @@ pub struct DemoOptions {
     pub mqtt: u16,
     /// The same with TLS. Default 8883.
     pub mqtts: u16,
+    /// Port of the pretended SAP gateway, with TLS. Default 8884.
+    pub sap: u16,
     /// Port of the platform's console. Default 8090.
     pub console: u16,
 }
@@ -41,6 +44,7 @@ impl Default for DemoOptions {
             management: 9090,
             mqtt: 1883,
             mqtts: 8883,
+            sap: 8884,
             console: 8090,
         }
     }
@@ -127,10 +131,13 @@ where
     let gate = Akenza::new(std::mem::take(&mut folder.registry), records.clone());
     let broker = Broker::new(gate, Faults::default(), platform_shutdown.clone());
     broker.listen(listeners.mqtt, None);
-    broker.listen(listeners.mqtts, Some(folder.tls.clone()));
+    broker.listen(listeners.mqtts, Some(folder.servers.for_anybody.clone()));
+    let sap = Sap::new([folder.sap_device.clone()], records.clone());
+    let sap = Broker::new(sap, Faults::default(), platform_shutdown.clone());
+    sap.listen(listeners.sap, Some(folder.servers.for_certificates.clone()));
     let console = Console {
         records,
-        brokers: vec![broker.clone()],
+        brokers: vec![broker.clone(), sap.clone()],
         devices: folder.devices.iter().map(|d| d.id.clone()).collect(),
     };
     let tasks = TaskTracker::new();
@@ -160,6 +167,7 @@ where
     folder.remove_summary()?;
     platform_shutdown.cancel();
     broker.closed().await;
+    sap.closed().await;
     tasks.close();
     tasks.wait().await;
     match ended {
@@ -174,6 +182,7 @@ struct Listeners {
     console: TcpListener,
     mqtt: TcpListener,
     mqtts: TcpListener,
+    sap: TcpListener,
 }
 
 impl Listeners {
@@ -184,6 +193,7 @@ impl Listeners {
         let (console, console_address) = bind(options.console, "--console").await?;
         let (mqtt, mqtt_address) = bind(options.mqtt, "--mqtt").await?;
         let (mqtts, mqtts_address) = bind(options.mqtts, "--mqtts").await?;
+        let (sap, sap_address) = bind(options.sap, "--sap").await?;
         let of_bridge = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         Ok(Self {
             addresses: Addresses {
@@ -192,10 +202,12 @@ impl Listeners {
                 console: console_address,
                 mqtt: mqtt_address,
                 mqtts: mqtts_address,
+                sap: sap_address,
             },
             console,
             mqtt,
             mqtts,
+            sap,
         })
     }
 }

@@ -1,5 +1,6 @@
 //! The one place that gives errors of other parts a status code.
 
+use axum::http::header::LOCATION;
 use axum::http::{HeaderName, HeaderValue};
 
 use super::path::PathError;
@@ -47,6 +48,27 @@ impl From<UplinkError> for Problem {
         match error {
             UplinkError::UnknownDevice(device) => Self::unknown_device(&device),
             UplinkError::Check(error) => error.into(),
+            UplinkError::NoSuchParameter { known, .. } => {
+                let own = known.iter().map(|name| format!(", {name}"));
+                Self::new(Kind::Malformed, detail).hint(format!(
+                    "there are: qos, retain, expiry, confirm{}",
+                    own.collect::<String>()
+                ))
+            }
+            UplinkError::Envelope(_) | UplinkError::AckId(_) | UplinkError::AckIdInUse => {
+                Self::new(Kind::Malformed, detail)
+            }
+            UplinkError::NoPlatformAck { .. } => Self::new(Kind::NotCarried, detail)
+                .hint("leave out confirm=platform; 200 then means that the broker has confirmed"),
+            UplinkError::PlatformRefused { uplink, outcome } => {
+                let problem = Self::new(Kind::PlatformRefused, detail)
+                    .platform(outcome)
+                    .hint("the broker has taken it and the platform has not; the messages are the platform's own");
+                match HeaderValue::try_from(format!("/v1/uplinks/{uplink}")) {
+                    Ok(location) => problem.header(LOCATION, location),
+                    Err(_) => problem,
+                }
+            }
             UplinkError::Full => Self::new(Kind::Full, detail)
                 .retry_after(1)
                 .hint("post more slowly"),
@@ -104,7 +126,7 @@ impl From<CheckError> for Problem {
             CheckError::TooLarge { .. } => Self::new(Kind::TooLarge, detail),
             CheckError::Json(_) => Self::new(Kind::Malformed, detail)
                 .hint("a body that is not JSON needs its own Content-Type"),
-            CheckError::Subtopic
+            CheckError::Subtopic { .. }
             | CheckError::TopicLength
             | CheckError::Qos { .. }
             | CheckError::Retain => Self::new(Kind::NotCarried, detail),

@@ -18,6 +18,7 @@ mod health;
 mod long_poll;
 mod openapi;
 mod path;
+mod platform;
 mod prefer;
 mod problem;
 mod query;

@@ -72,7 +72,7 @@ async fn contract() -> impl axum::response::IntoResponse {
     ),
     components(responses(
         BadRequest, UnknownDevice, UnknownUplink, NotAcceptable, RequestTimeout, KeyInFlight, TooLarge,
-        ContentTypeNotCarried, NoBatch, KeyOtherBody, InternalError, BrokerRefused, NotTaken, StoreUnreadable, Unconfirmed,
+        ContentTypeNotCarried, NoBatch, Unprocessable, InternalError, BrokerRefused, NotTaken, StoreUnreadable, Unconfirmed,
     )),
     components(schemas(batch::BatchUplink))
 )]
@@ -94,7 +94,7 @@ problem_responses! {
     RequestTimeout: "The body was not complete in time";
     UnknownUplink: "There is no receipt of such an uplink, or no longer";
     KeyInFlight: "The same request, by its Idempotency-Key, is being worked on. With Retry-After";
-    KeyOtherBody: "The Idempotency-Key was used for another uplink of this device";
+    Unprocessable: "The Idempotency-Key was used for another uplink of this device; or, with `confirm=platform`, the broker has confirmed the uplink and the platform has refused it: its code and messages are in `platform`";
     NoBatch: "The body is neither `application/x-ndjson` nor `application/json`; the Accept-Post header names both";
     StoreUnreadable: "The store cannot be read. With Retry-After";
     TooLarge: "The body is larger than the bridge or the broker takes";

@@ -9,7 +9,9 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::platform::PlatformBody;
 use crate::mqtt::reason::Reason;
+use crate::uplink::PlatformOutcome;
 
 /// What kind of problem it is. Its slug is stable: clients may compare the `type`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +27,7 @@ pub(super) enum Kind {
     ContentType,
     Internal,
     Refused,
+    PlatformRefused,
     ConnectionRefused,
     Unusable,
     Full,
@@ -62,6 +65,11 @@ impl Kind {
             ),
             Self::Internal => (S::INTERNAL_SERVER_ERROR, "internal", "Internal error"),
             Self::Refused => (S::BAD_GATEWAY, "refused", "The broker refused the uplink"),
+            Self::PlatformRefused => (
+                S::UNPROCESSABLE_ENTITY,
+                "platform-refused",
+                "The platform refused the uplink",
+            ),
             Self::ConnectionRefused => (
                 S::BAD_GATEWAY,
                 "connection-refused",
@@ -111,6 +119,7 @@ struct Parts {
     detail: Cow<'static, str>,
     hint: Option<Cow<'static, str>>,
     reason: Option<Reason>,
+    platform: Option<PlatformOutcome>,
     retryable: bool,
     /// Seconds.
     retry_after: Option<u32>,
@@ -124,6 +133,7 @@ impl Problem {
             detail: detail.into(),
             hint: None,
             reason: None,
+            platform: None,
             retryable: false,
             retry_after: None,
             header: None,
@@ -139,6 +149,12 @@ impl Problem {
     /// The broker's reason.
     pub(super) fn reason(mut self, reason: Reason) -> Self {
         self.0.reason = Some(reason);
+        self
+    }
+
+    /// What the platform itself says.
+    pub(super) fn platform(mut self, outcome: PlatformOutcome) -> Self {
+        self.0.platform = Some(outcome);
         self
     }
 
@@ -173,6 +189,7 @@ impl Problem {
             detail: &parts.detail,
             reason_code: parts.reason.map(|reason| reason.0),
             reason: parts.reason.map(Reason::name),
+            platform: parts.platform.as_ref().map(PlatformBody::from),
             retryable: parts.retryable,
             queued: false,
             hint: parts.hint.as_deref(),
@@ -212,6 +229,9 @@ pub(super) struct ProblemBody<'a> {
     /// The reason code's name in the MQTT 5 specification.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'static str>,
+    /// What the platform itself says of the uplink.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    platform: Option<PlatformBody<'a>>,
     /// Whether the same request may succeed later.
     retryable: bool,
     /// Whether the uplink will be delivered later. Always `false` in an error.

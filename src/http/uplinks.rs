@@ -1,6 +1,8 @@
 //! `POST /v1/devices/{device}/uplinks[/{subtopic}…]`: one uplink, answered when the broker has confirmed it, or when it
 //! is on disk.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::time::Duration;
 
 use axum::Router;
@@ -15,9 +17,10 @@ use utoipa::ToSchema;
 
 use super::HttpLimits;
 use super::openapi::{
-    BadRequest, BrokerRefused, ContentTypeNotCarried, InternalError, KeyInFlight, KeyOtherBody,
-    NotTaken, RequestTimeout, TooLarge, Unconfirmed, UnknownDevice,
+    BadRequest, BrokerRefused, ContentTypeNotCarried, InternalError, KeyInFlight, NotTaken,
+    RequestTimeout, TooLarge, Unconfirmed, UnknownDevice, Unprocessable,
 };
+use super::platform::PlatformBody;
 use super::prefer::{PREFERENCE_APPLIED, Preferences};
 use super::problem::{Kind, Problem};
 use super::timestamp::Timestamp;
@@ -26,7 +29,7 @@ use super::{body, path, query};
 use crate::message::{ContentType, Qos, Uplink, UplinkId};
 use crate::mqtt::reason::Reason;
 use crate::store::records::ReceiptStatus;
-use crate::uplink::{Accepted, IdempotencyKey, Receipt, Uplinks, Wishes};
+use crate::uplink::{Accepted, IdempotencyKey, PlatformOutcome, Receipt, Uplinks, Verdict, Wishes};
 
 pub(super) fn router(uplinks: Uplinks, limits: HttpLimits) -> Router {
     Router::new()
@@ -59,6 +62,7 @@ struct Post {
         ("qos" = Option<u8>, Query, description = "MQTT quality of service. Default: the profile's, mostly 1. With 0 nothing is confirmed", minimum = 0, maximum = 2),
         ("retain" = Option<bool>, Query, description = "MQTT's retain flag. Default false"),
         ("expiry" = Option<u32>, Query, description = "Seconds after which the broker drops the message; carried with MQTT 5 only", minimum = 1),
+        ("confirm" = Option<String>, Query, description = "`platform`: wait for the platform's own answer too, where it gives one. Default `broker`. Further parameters are the profile's: with sap-iot `capability`, `sensor` or `sensor_type`, and `timestamp`, which make SAP's message of the posted measure", example = "platform"),
         ("Prefer" = Option<String>, Header, description = "RFC 7240. `wait=N`: how many seconds, at least 1, to wait for the broker before the uplink is stored and answered with 202; 60 at the most, as configured. Default 5. `respond-async`: store it at once and answer with 202; together with `wait=N`, after that wait", example = "wait=10"),
         ("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters, unique for the device: the same request with the same key is answered as the first time and publishes nothing, also after a restart, for as long as keys are kept (24 hours by default). Such an uplink is stored before it is sent. An answer that says the uplink was not taken frees the key", example = "8e03978e-40d5-43dd-bc93-6894a57f9324"),
         ("traceparent" = Option<String>, Header, description = "W3C trace context; carried as an MQTT 5 user property"),
@@ -77,7 +81,7 @@ struct Post {
                 ("Preference-Applied" = String, description = "The wait that was applied, if the request named one"),
                 ("Idempotency-Replayed" = String, description = "`true`: this is the answer that the same request got before; nothing was published"),
             )),
-        (status = 202, description = "The uplink is on disk and will be delivered, or its receipt tells why not", body = ReceiptBody,
+        (status = 202, description = "The uplink is on disk and will be delivered, or its receipt tells why not. Or, with `confirm=platform`: the broker has confirmed it, and the platform has not answered in time; it is not sent again", body = ReceiptBody,
             headers(
                 ("Location" = String, description = "Its receipt: /v1/uplinks/{id}"),
                 ("Preference-Applied" = String, description = "`respond-async`, the wait, or both, if the request named them"),
@@ -89,7 +93,7 @@ struct Post {
         (status = 409, response = KeyInFlight),
         (status = 413, response = TooLarge),
         (status = 415, response = ContentTypeNotCarried),
-        (status = 422, response = KeyOtherBody),
+        (status = 422, response = Unprocessable),
         (status = 500, response = InternalError),
         (status = 502, response = BrokerRefused),
         (status = 503, response = NotTaken),
@@ -100,17 +104,20 @@ async fn post_uplink(State(post): State<Post>, request: Request) -> Result<Respo
     let (parts, body) = request.into_parts();
     let preferences = Preferences::read(&parts.headers, post.limits.max_wait);
     let key = idempotency_key(&parts.headers)?;
-    let uplink = read(&parts.uri, &parts.headers, body, post.limits.max_body).await?;
+    let (uplink, options) = read(&parts.uri, &parts.headers, body, post.limits.max_body).await?;
     // The head lies in the connection's read buffer, which is free for the next request without it.
     drop(parts);
     let wishes = Wishes {
         wait: preferences.wait.unwrap_or(post.limits.wait),
         respond_async: preferences.at_once(),
         key,
+        confirm_platform: options.confirm_platform.unwrap_or(false),
+        parameters: options.of_profile,
         placed: None,
     };
+    let confirm_platform = wishes.confirm_platform;
     let mut response = match post.uplinks.deliver(uplink, wishes).await {
-        Ok(accepted) => answer(&accepted),
+        Ok(accepted) => answer(&accepted, confirm_platform),
         Err(error) => Problem::from(error).into_response(),
     };
     if let Some(applied) = preferences.applied(response.status() == StatusCode::ACCEPTED) {
@@ -132,6 +139,7 @@ async fn post_uplink(State(post): State<Post>, request: Request) -> Result<Respo
         ("qos" = Option<u8>, Query, description = "MQTT quality of service. Default: the profile's, mostly 1. With 0 nothing is confirmed", minimum = 0, maximum = 2),
         ("retain" = Option<bool>, Query, description = "MQTT's retain flag. Default false"),
         ("expiry" = Option<u32>, Query, description = "Seconds after which the broker drops the message; carried with MQTT 5 only", minimum = 1),
+        ("confirm" = Option<String>, Query, description = "`platform`: wait for the platform's own answer too, where it gives one. Default `broker`. Further parameters are the profile's: with sap-iot `capability`, `sensor` or `sensor_type`, and `timestamp`, which make SAP's message of the posted measure", example = "platform"),
         ("Prefer" = Option<String>, Header, description = "RFC 7240. `wait=N`: how many seconds, at least 1, to wait for the broker before the uplink is stored and answered with 202; 60 at the most, as configured. Default 5. `respond-async`: store it at once and answer with 202; together with `wait=N`, after that wait", example = "wait=10"),
         ("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters, unique for the device: the same request with the same key is answered as the first time and publishes nothing, also after a restart, for as long as keys are kept (24 hours by default). Such an uplink is stored before it is sent. An answer that says the uplink was not taken frees the key", example = "8e03978e-40d5-43dd-bc93-6894a57f9324"),
         ("traceparent" = Option<String>, Header, description = "W3C trace context; carried as an MQTT 5 user property"),
@@ -150,7 +158,7 @@ async fn post_uplink(State(post): State<Post>, request: Request) -> Result<Respo
                 ("Preference-Applied" = String, description = "The wait that was applied, if the request named one"),
                 ("Idempotency-Replayed" = String, description = "`true`: this is the answer that the same request got before; nothing was published"),
             )),
-        (status = 202, description = "The uplink is on disk and will be delivered, or its receipt tells why not", body = ReceiptBody,
+        (status = 202, description = "The uplink is on disk and will be delivered, or its receipt tells why not. Or, with `confirm=platform`: the broker has confirmed it, and the platform has not answered in time; it is not sent again", body = ReceiptBody,
             headers(
                 ("Location" = String, description = "Its receipt: /v1/uplinks/{id}"),
                 ("Preference-Applied" = String, description = "`respond-async`, the wait, or both, if the request named them"),
@@ -162,7 +170,7 @@ async fn post_uplink(State(post): State<Post>, request: Request) -> Result<Respo
         (status = 409, response = KeyInFlight),
         (status = 413, response = TooLarge),
         (status = 415, response = ContentTypeNotCarried),
-        (status = 422, response = KeyOtherBody),
+        (status = 422, response = Unprocessable),
         (status = 500, response = InternalError),
         (status = 502, response = BrokerRefused),
         (status = 503, response = NotTaken),
@@ -190,7 +198,7 @@ async fn read(
     headers: &HeaderMap,
     body: Body,
     max_body: usize,
-) -> Result<Uplink, Problem> {
+) -> Result<(Uplink, Options), Problem> {
     let device = path::device(uri.path())?;
     let subtopic = path::subtopic(uri.path())?;
     let options = Options::read(uri)?;
@@ -204,7 +212,7 @@ async fn read(
     }
     let traceparent = traceparent(headers);
     let payload = body::read(headers, body, max_body).await?;
-    Ok(Uplink {
+    let uplink = Uplink {
         device,
         subtopic,
         payload,
@@ -213,7 +221,8 @@ async fn read(
         retain: options.retain.unwrap_or(false),
         expiry: options.expiry,
         traceparent,
-    })
+    };
+    Ok((uplink, options))
 }
 
 #[derive(Default)]
@@ -221,6 +230,9 @@ struct Options {
     qos: Option<Qos>,
     retain: Option<bool>,
     expiry: Option<Duration>,
+    confirm_platform: Option<bool>,
+    /// Whatever else is there: the profile knows it, or it is refused.
+    of_profile: BTreeMap<String, String>,
 }
 
 impl Options {
@@ -244,7 +256,22 @@ impl Options {
                     let expiry = Duration::from_secs(seconds.into());
                     query::set(&mut options.expiry, &name, expiry)?;
                 }
-                _ => return Err(query::unknown(&name, "qos, retain, expiry")),
+                "confirm" => {
+                    let confirm_platform = match value.as_str() {
+                        "platform" => true,
+                        "broker" => false,
+                        _ => return Err(query::bad(&name, "broker or platform")),
+                    };
+                    query::set(&mut options.confirm_platform, &name, confirm_platform)?;
+                }
+                _ => match options.of_profile.entry(name) {
+                    Entry::Vacant(place) => {
+                        place.insert(value);
+                    }
+                    Entry::Occupied(there) => {
+                        return Err(query::bad(there.key(), "given more than once"));
+                    }
+                },
             }
         }
         Ok(options)
@@ -307,15 +334,21 @@ pub(super) struct ReceiptBody<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime, example = "2026-01-31T12:00:00.012Z")]
     completed_at: Option<Timestamp>,
+    /// What the platform itself says of it; absent where the platform says nothing of any uplink.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    platform: Option<PlatformBody<'a>>,
 }
 
 /// A receipt with a device id of usual length fits.
 const RECEIPT_BYTES: usize = 320;
 
-/// 200 for what is settled, 202 with its place for what is on disk.
-fn answer(accepted: &Accepted) -> Response {
+/// 200 for what is settled, 202 with its place for what is on disk, or what the platform has not answered in time.
+fn answer(accepted: &Accepted, confirm_platform: bool) -> Response {
     let receipt = &accepted.receipt;
-    let queued = receipt.status == ReceiptStatus::Queued;
+    let unknown =
+        |outcome: &PlatformOutcome| confirm_platform && outcome.verdict == Verdict::Unknown;
+    let queued =
+        receipt.status == ReceiptStatus::Queued || receipt.platform.as_ref().is_some_and(unknown);
     let mut response = receipt_response(receipt);
     let headers = response.headers_mut();
     if queued {
@@ -344,6 +377,7 @@ impl<'a> ReceiptBody<'a> {
             attempts: receipt.attempts,
             accepted_at: Timestamp(receipt.accepted_at),
             completed_at: receipt.completed_at.map(Timestamp),
+            platform: receipt.platform.as_ref().map(PlatformBody::from),
         }
     }
 }

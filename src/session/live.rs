@@ -497,6 +497,10 @@ impl Live<'_> {
             Qos::AtLeastOnce => Some((AckKind::PubAck, publish.pkid)),
             Qos::ExactlyOnce => Some((AckKind::PubRec, publish.pkid)),
         };
+        if let Some(device) = self.session.spec.routes.find_ack(&publish.topic) {
+            self.shared.acks.answered(device, publish.payload);
+            return self.inbox.push(None, owed);
+        }
         // Left to the next connection: otherwise a steady flow would hold up the end of this one, or arrive twice.
         if self.drain.is_some() && owed.is_some() && self.session.spec.session_expiry > 0 {
             return;

@@ -30,7 +30,7 @@ pub(crate) use handle::Detached;
 pub use handle::{SessionHandle, SubmitError};
 pub use outcome::{NotSent, Outcome, Publish};
 pub use routes::Routes;
-pub use spec::{DownlinkSink, NotTaken, Password, SessionSpec, Shared, VersionChoice};
+pub use spec::{AckSink, DownlinkSink, NotTaken, Password, SessionSpec, Shared, VersionChoice};
 pub use status::{Counters, Snapshot, State, Status, Trouble};
 pub use task::Session;
 pub use ticket::{Ticket, Withdrawn};

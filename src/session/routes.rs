@@ -1,4 +1,4 @@
-//! Which device a downlink is for, and what of its topic a listener sees.
+//! Which device a message is for: a platform's answer to an uplink, or a downlink, and what of its topic a listener sees.
 
 use std::collections::HashMap;
 
@@ -6,11 +6,12 @@ use crate::device::DeviceId;
 use crate::profile::DownlinkRoute;
 use crate::topic::TopicFilter;
 
-/// The downlink topics of a session's devices. Topics may contain a secret, so `Debug` shows none.
+/// The topics of a session's devices that something arrives on. Topics may contain a secret, so `Debug` shows none.
 #[derive(Default)]
 pub struct Routes {
     filters: Vec<TopicFilter>,
     by_prefix: HashMap<Box<str>, DeviceId>,
+    acks: HashMap<Box<str>, DeviceId>,
 }
 
 impl std::fmt::Debug for Routes {
@@ -27,6 +28,17 @@ impl Routes {
             self.by_prefix
                 .insert(route.prefix.expose().into(), device.clone());
         }
+    }
+
+    /// Adds the topic of the platform's answers to a device's uplinks: a filter without wildcards.
+    pub fn add_ack(&mut self, device: &DeviceId, filter: TopicFilter) {
+        self.acks.insert(filter.expose().into(), device.clone());
+        self.filters.push(filter);
+    }
+
+    /// The device whose uplinks are answered on this very topic.
+    pub(super) fn find_ack(&self, topic: &str) -> Option<&DeviceId> {
+        self.acks.get(topic)
     }
 
     /// What to subscribe to.
@@ -83,5 +95,17 @@ mod tests {
         assert_eq!(routes.find("rpc/b/7"), Some((&b, "7")));
         assert_eq!(routes.find("/down/id/c/x"), None);
         assert_eq!(routes.find(""), None);
+    }
+
+    #[test]
+    fn answers_are_told_from_downlinks_by_their_very_topic() {
+        let mut routes = Routes::default();
+        let a = DeviceId::parse("a").unwrap();
+        routes.add(&a, vec![route("a/#", "a/")]);
+        routes.add_ack(&a, TopicFilter::parse("a/ack").unwrap());
+        assert_eq!(routes.find_ack("a/ack"), Some(&a));
+        assert_eq!(routes.find_ack("a/ack/x"), None);
+        assert_eq!(routes.find_ack("a/acks"), None);
+        assert_eq!(routes.filters().len(), 2);
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
@@ -11,7 +12,7 @@ use super::budget::Budget;
 use super::gate::ConnectGate;
 use super::routes::Routes;
 use crate::broker::MqttVersion;
-use crate::device::ConnectorName;
+use crate::device::{ConnectorName, DeviceId};
 use crate::identity::{IssueError, SigningKey, TokenSpec, issue};
 use crate::message::Downlink;
 use crate::mqtt::transport::Endpoint;
@@ -25,6 +26,12 @@ pub trait DownlinkSink: Send + Sync {
     fn accept(&self, downlinks: Arc<[Downlink]>) -> BoxFuture<'static, Result<(), NotTaken>>;
 }
 
+/// Where a session hands what a platform answers to its devices' uplinks. MQTT has no part in this: the session
+/// acknowledges such a message as soon as it has handed it over.
+pub trait AckSink: Send + Sync {
+    /// Takes one message from a device's ack topic. Never waits.
+    fn answered(&self, device: &DeviceId, payload: Bytes);
+}
 /// Downlinks were not taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("downlinks cannot be kept: {0}")]
@@ -42,8 +49,8 @@ pub struct SessionSpec {
     pub endpoint: Endpoint,
     /// As whom. Shown without what is hidden.
     pub client_id: Arc<str>,
-    /// MQTT user name.
-    pub username: Option<String>,
+    /// MQTT user name. Some platforms have their access token there.
+    pub username: Option<Secret>,
     /// MQTT password.
     pub password: Password,
     /// Secrets that may stand in topics, names, and the broker's words, besides the password.
@@ -86,6 +93,8 @@ pub struct Shared {
     pub budget: Arc<Budget>,
     /// Where downlinks go.
     pub downlinks: Arc<dyn DownlinkSink>,
+    /// Where platforms' answers to uplinks go.
+    pub acks: Arc<dyn AckSink>,
     /// When they end.
     pub shutdown: CancellationToken,
 }

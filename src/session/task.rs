@@ -181,7 +181,7 @@ impl Session {
             .map_err(|e| Ended::Unusable(e.to_string().into()))?;
         let connect = Connect {
             client_id: self.spec.client_id.to_string(),
-            username: self.spec.username.clone(),
+            username: (self.spec.username.as_ref()).map(|name| name.expose().to_owned()),
             password: fresh.password,
             clean_start: self.spec.session_expiry == 0,
             session_expiry: self.spec.session_expiry,

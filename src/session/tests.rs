@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use futures_util::future::BoxFuture;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -183,6 +183,10 @@ struct Given {
     answer: oneshot::Sender<Result<(), NotTaken>>,
 }
 
+impl AckSink for Downlinks {
+    fn answered(&self, _: &DeviceId, _: Bytes) {}
+}
+
 impl DownlinkSink for Downlinks {
     fn accept(&self, downlinks: Arc<[Downlink]>) -> BoxFuture<'static, Result<(), NotTaken>> {
         let (answer, answered) = oneshot::channel();
@@ -250,7 +254,10 @@ impl Bench {
         let shared = Shared {
             gate: Arc::new(ConnectGate::new(1000, 10)),
             budget: Budget::new(1 << 20),
-            downlinks: Arc::new(Downlinks { given: sender }),
+            downlinks: Arc::new(Downlinks {
+                given: sender.clone(),
+            }),
+            acks: Arc::new(Downlinks { given: sender }),
             shutdown: shutdown.clone(),
         };
         let (session, handle) = Session::new(spec, &shared);

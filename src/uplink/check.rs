@@ -11,9 +11,12 @@ use crate::session::Publish;
 /// Why a connector does not carry an uplink.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CheckError {
-    /// The profile has no place for a sub-topic.
-    #[error("this connector's topics have no sub-topics")]
-    Subtopic,
+    /// The profile has no place for a sub-topic, or not for this one.
+    #[error("{}", no_subtopic(.known))]
+    Subtopic {
+        /// Those that there are.
+        known: Vec<String>,
+    },
     /// With the sub-topic, the topic is longer than MQTT can carry.
     #[error("the topic is longer than MQTT can carry")]
     TopicLength,
@@ -76,7 +79,9 @@ pub fn check(device: &Device, uplink: &Uplink) -> Result<Publish, CheckError> {
         .of(uplink.subtopic.as_ref())
         .ok_or(match &uplink.subtopic {
             Some(_) if rules.topic.uses("subtopic") => CheckError::TopicLength,
-            _ => CheckError::Subtopic,
+            _ => CheckError::Subtopic {
+                known: rules.subtopics.keys().cloned().collect(),
+            },
         })?;
     Ok(Publish {
         topic,
@@ -87,6 +92,16 @@ pub fn check(device: &Device, uplink: &Uplink) -> Result<Publish, CheckError> {
         expires_at: uplink.expiry.map(|expiry| Instant::now() + expiry),
         traceparent: uplink.traceparent.clone(),
     })
+}
+
+fn no_subtopic(known: &[String]) -> String {
+    match known {
+        [] => "this connector's topics have no sub-topics".to_owned(),
+        known => format!(
+            "this connector has no such sub-topic; there are: {}",
+            known.join(", ")
+        ),
+    }
 }
 
 /// The content types that can be carried with the version that is spoken, or will most likely be.

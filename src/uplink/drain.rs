@@ -8,12 +8,13 @@ use tracing::{debug, info, warn};
 
 use super::Road;
 use super::check::{CheckError, check};
+use super::platform::PlatformOutcome;
 use super::receipt::Receipt;
 use crate::message::{Qos, Uplink};
 use crate::registry::Device;
 use crate::session::{NotSent, Outcome, Publish, SubmitError, Ticket};
 use crate::store::UplinkQueue;
-use crate::store::records::{QueuedUplink, ReadLimit, ReceiptStatus};
+use crate::store::records::{QueuedUplink, ReadLimit, ReceiptRecord, ReceiptStatus};
 
 /// Stored uplinks of one device that may be with the session at a time.
 const WINDOW: usize = 64;
@@ -138,6 +139,8 @@ impl Drain {
                 return true;
             }
         };
+        self.road
+            .expect_stored(&self.device, uplink.id, &uplink.payload);
         if let Some(pace) = &self.device.connector.pace {
             pace.turn().await;
         }
@@ -228,6 +231,7 @@ fn receipt(
         attempts,
         accepted_at: uplink.accepted_at,
         completed_at: Some(SystemTime::now()),
+        platform: None,
     }
 }
 
@@ -271,10 +275,23 @@ impl Road {
     }
 
     /// Takes an uplink out of the store, for good.
-    pub(super) fn end_stored(&self, device: &Device, uplink: &QueuedUplink, receipt: Receipt) {
+    pub(super) fn end_stored(&self, device: &Device, uplink: &QueuedUplink, mut receipt: Receipt) {
+        let sent = matches!(
+            receipt.status,
+            ReceiptStatus::Delivered | ReceiptStatus::Sent
+        );
+        let expects_answer =
+            sent && device.connector.profile.ack.is_some() && self.desk.expects(uplink.id);
+        if expects_answer {
+            receipt.platform = Some(PlatformOutcome::UNKNOWN);
+        }
         if let Some(store) = &self.store {
             // Handed over by the call; what is lost of it in a crash makes the uplink come twice, not never.
-            drop(store.settle(&device.id, uplink.seq, receipt.clone().into()));
+            let record = ReceiptRecord::from(receipt.clone());
+            let settled = store.settle(&device.id, uplink.seq, record.clone());
+            if expects_answer {
+                self.answer_behind(store, settled, &record);
+            }
         }
         device.lane.tell(uplink.seq, &receipt);
     }

@@ -1,13 +1,16 @@
 //! Why an uplink was not taken, or not confirmed.
 
 use super::check::CheckError;
+use super::platform::PlatformOutcome;
 use crate::device::DeviceId;
+use crate::message::UplinkId;
 use crate::mqtt::reason::Reason;
+use crate::profile::{AckError, EnvelopeError};
 use crate::session::{NotSent, Outcome, Trouble};
 use crate::store::StoreError;
 
-/// Why an uplink was not confirmed. In every case but [`Unconfirmed`](Self::Unconfirmed) the broker has not taken it, and
-/// it will not be delivered later.
+/// Why an uplink was not confirmed. In every case but [`Unconfirmed`](Self::Unconfirmed) and
+/// [`PlatformRefused`](Self::PlatformRefused) the broker has not taken it, and it will not be delivered later.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum UplinkError {
     /// No such device.
@@ -16,6 +19,39 @@ pub enum UplinkError {
     /// The connector does not carry such a message.
     #[error(transparent)]
     Check(#[from] CheckError),
+    /// A query parameter that the profile does not have.
+    #[error("there is no query parameter {parameter:?} here")]
+    NoSuchParameter {
+        /// The parameter.
+        parameter: String,
+        /// Those of the profile.
+        known: Vec<String>,
+    },
+    /// The body is not, and does not become, what the platform expects.
+    #[error(transparent)]
+    Envelope(#[from] EnvelopeError),
+    /// The platform does not answer uplinks.
+    #[error("the profile {profile} has no answers of the platform to wait for ([ack])")]
+    NoPlatformAck {
+        /// The connector's profile.
+        profile: String,
+    },
+    /// The body cannot carry the id by which the platform's answer is known.
+    #[error(transparent)]
+    AckId(#[from] AckError),
+    /// Another request waits for the platform's answer to the same id.
+    #[error(
+        "another request waits for the platform's answer to an uplink with the same id; leave it out and one is made"
+    )]
+    AckIdInUse,
+    /// The broker confirmed the uplink, and the platform refused it.
+    #[error("the platform refused the uplink: {}", refusal(.outcome))]
+    PlatformRefused {
+        /// The uplink.
+        uplink: UplinkId,
+        /// What the platform says.
+        outcome: PlatformOutcome,
+    },
     /// Too much is waiting for the broker already, and there is no store.
     #[error("too many uplinks wait for the broker; this one was not taken")]
     Full,
@@ -70,6 +106,12 @@ pub enum UplinkError {
     /// The program ends.
     #[error("the bridge is shutting down; the uplink was not sent")]
     Closing,
+}
+
+fn refusal(outcome: &PlatformOutcome) -> String {
+    let code = outcome.code.map(|code| format!("code {code}"));
+    let words = outcome.messages.iter().map(|text| text.to_string());
+    code.into_iter().chain(words).collect::<Vec<_>>().join("; ")
 }
 
 fn words(text: &Option<Box<str>>) -> String {

@@ -1,5 +1,6 @@
 //! Requests with an `Idempotency-Key`: what the first answer was, in a form that outlives a restart.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -48,7 +49,7 @@ impl IdempotencyKey {
 }
 
 /// Everything that a request asks for, so that the same key with something else is noticed.
-pub(crate) fn fingerprint(uplink: &Uplink) -> BodyHash {
+pub(crate) fn fingerprint(uplink: &Uplink, parameters: &BTreeMap<String, String>) -> BodyHash {
     let mut hash = Sha256::new();
     let mut part = |bytes: &[u8]| {
         hash.update((bytes.len() as u64).to_be_bytes());
@@ -77,6 +78,10 @@ pub(crate) fn fingerprint(uplink: &Uplink) -> BodyHash {
             .to_be_bytes(),
     );
     part(&uplink.payload);
+    for (name, value) in parameters {
+        part(name.as_bytes());
+        part(value.as_bytes());
+    }
     hash.finalize().into()
 }
 
@@ -137,6 +142,7 @@ pub(super) fn kept(device: &DeviceId, answer: &[u8]) -> Option<Receipt> {
         attempts: kept.attempts,
         accepted_at: at(kept.accepted_us),
         completed_at: kept.completed_us.map(at),
+        platform: None,
     })
 }
 
@@ -166,6 +172,7 @@ mod tests {
             attempts: 2,
             accepted_at: UNIX_EPOCH + Duration::from_micros(1_700_000_000_123_456),
             completed_at: Some(UNIX_EPOCH + Duration::from_micros(1_700_000_001_000_000)),
+            platform: None,
         };
         assert_eq!(kept(&device, &keep(&receipt)), Some(receipt));
     }

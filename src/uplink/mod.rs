@@ -7,20 +7,25 @@
 //! - `drain`, [`Pace`]: feeding what is stored to the session
 //! - [`Receipt`]: what became of one uplink
 //! - [`IdempotencyKey`]: requests that may be sent twice
+//! - `confirm`, `desk`, [`PlatformOutcome`]: the platform's own answer, where there is one
 
 mod check;
+mod confirm;
+mod desk;
 mod drain;
 mod error;
 mod key;
 mod lane;
 mod pace;
+mod platform;
 mod receipt;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
@@ -32,14 +37,16 @@ pub(crate) use key::fingerprint;
 pub use key::{IdempotencyKey, KeyFormError, MAX_KEY_BYTES};
 pub use lane::Lane;
 pub use pace::Pace;
+pub use platform::{MAX_KEPT_BYTES, PlatformOutcome, Verdict};
 pub use receipt::Receipt;
 
 use crate::device::DeviceId;
 use crate::message::{Qos, Uplink, UplinkId};
 use crate::registry::{Device, Registry};
-use crate::session::{Outcome, SubmitError, Ticket, Withdrawn};
+use crate::session::{Outcome, Publish, SubmitError, Ticket, Withdrawn};
 use crate::store::Engine;
-use crate::store::records::{Backlog, Begun, KeyedAnswer, ReceiptStatus};
+use crate::store::records::{Backlog, Begun, BodyHash, KeyedAnswer, ReceiptStatus};
+use desk::Desk;
 use receipt::RecentReceipts;
 
 /// How often a request that waits looks whether the program ends.
@@ -62,6 +69,9 @@ impl std::fmt::Debug for Uplinks {
 struct Road {
     store: Option<Arc<dyn Engine>>,
     recent: RecentReceipts,
+    desk: Arc<Desk>,
+    /// Bounds the answers that are being written on stored receipts.
+    writes: Arc<Semaphore>,
     tasks: TaskTracker,
     /// Set when requests should no longer wait for the broker.
     hurry: AtomicBool,
@@ -77,6 +87,10 @@ pub struct Wishes {
     pub respond_async: bool,
     /// Make sending the request twice harmless.
     pub key: Option<IdempotencyKey>,
+    /// Answer when the platform itself has answered, within the same wait. Only where the profile has `[ack]`.
+    pub confirm_platform: bool,
+    /// Values of the profile's envelope, by the names of its parameters.
+    pub parameters: BTreeMap<String, String>,
     /// Told when an uplink with a key has its place in the order of its device: whoever wants to send another one behind
     /// it waits for this, or for the answer. An uplink without a key has its place when its future is first polled.
     pub placed: Option<Arc<Notify>>,
@@ -89,6 +103,8 @@ impl Wishes {
             wait,
             respond_async: false,
             key: None,
+            confirm_platform: false,
+            parameters: BTreeMap::new(),
             placed: None,
         }
     }
@@ -113,6 +129,8 @@ impl Uplinks {
         let road = Road {
             store,
             recent: RecentReceipts::new(recent_receipts),
+            desk: Arc::default(),
+            writes: Arc::new(Semaphore::new(confirm::WRITES)),
             tasks: TaskTracker::new(),
             hurry: AtomicBool::new(false),
             shutdown: CancellationToken::new(),
@@ -152,21 +170,53 @@ impl Uplinks {
         self.road.tasks.wait().await;
     }
 
-    /// Publishes an uplink and waits for the broker, or for the disk.
-    pub async fn deliver(&self, uplink: Uplink, wishes: Wishes) -> Result<Accepted, UplinkError> {
+    /// Publishes an uplink and waits for the broker, or for the disk, and then for the platform where that is wished.
+    pub async fn deliver(
+        &self,
+        mut uplink: Uplink,
+        wishes: Wishes,
+    ) -> Result<Accepted, UplinkError> {
         let Some(device) = self.registry.get(&uplink.device) else {
             return Err(UplinkError::UnknownDevice(uplink.device));
         };
-        let publish = check(device, &uplink)?;
+        confirm::check_wishes(device, &wishes)?;
+        let mut publish = check(device, &uplink)?;
+        let until = Instant::now() + wishes.wait;
+        // Of what was posted: the id in what is published is another one each time.
+        let posted = (wishes.key.as_ref()).map(|_| key::fingerprint(&uplink, &wishes.parameters));
+        let id = UplinkId::new();
+        let shaped = confirm::shape(device, &publish, &wishes, id)?;
+        publish.payload = shaped.payload.clone();
+        uplink.payload = shaped.payload;
+        let ack_id = shaped.ack_id.as_deref();
+        let awaited = self.road.expect(device, id, ack_id, &wishes)?;
         let order = Order {
-            id: UplinkId::new(),
+            id,
             accepted_at: SystemTime::now(),
             qos: publish.qos,
+            expects_answer: ack_id.is_some(),
             uplink,
         };
-        if let Some(key) = &wishes.key {
-            let key = key.clone();
-            return self.road.deliver_keyed(device, order, key, wishes).await;
+        let accepted = self.accept(device, publish, order, posted, &wishes).await?;
+        match awaited {
+            Some(awaited) => self.road.confirm(accepted, awaited, until).await,
+            None => Ok(accepted),
+        }
+    }
+
+    /// Waits for the broker, or for the disk.
+    async fn accept(
+        &self,
+        device: &Arc<Device>,
+        publish: Publish,
+        order: Order,
+        posted: Option<BodyHash>,
+        wishes: &Wishes,
+    ) -> Result<Accepted, UplinkError> {
+        if let (Some(key), Some(posted)) = (&wishes.key, posted) {
+            let (key, wishes) = (key.clone(), wishes.clone());
+            let keyed = self.road.deliver_keyed(device, order, key, posted, wishes);
+            return keyed.await;
         }
         let fresh = |receipt| Accepted {
             receipt,
@@ -176,7 +226,7 @@ impl Uplinks {
         if stored_first && self.road.store.is_some() {
             let receipt = self
                 .road
-                .deliver_stored(device, order, None, &wishes)
+                .deliver_stored(device, order, None, wishes)
                 .await?;
             return confirmed(receipt).map(fresh);
         }
@@ -188,7 +238,7 @@ impl Uplinks {
                 .map(fresh),
             Err(SubmitError::Full) if self.road.store.is_some() => self
                 .road
-                .deliver_stored(device, order, None, &wishes)
+                .deliver_stored(device, order, None, wishes)
                 .await
                 .and_then(confirmed)
                 .map(fresh),
@@ -209,13 +259,7 @@ impl Uplinks {
 
     /// What became of an uplink; `None` when it is not known, or no longer.
     pub async fn receipt(&self, id: UplinkId) -> Result<Option<Receipt>, UplinkError> {
-        if let Some(receipt) = self.road.recent.get(id) {
-            return Ok(Some(receipt));
-        }
-        match &self.road.store {
-            Some(store) => Ok(store.receipt(id).await?.map(Receipt::from)),
-            None => Ok(None),
-        }
+        self.road.receipt(id).await
     }
 }
 
@@ -225,6 +269,8 @@ struct Order {
     id: UplinkId,
     accepted_at: SystemTime,
     qos: Qos,
+    /// Whether the platform will be known to answer to it.
+    expects_answer: bool,
     uplink: Uplink,
 }
 
@@ -240,6 +286,7 @@ impl Order {
             attempts: 0,
             accepted_at: self.accepted_at,
             completed_at: None,
+            platform: None,
         }
     }
 
@@ -249,6 +296,7 @@ impl Order {
             reason,
             attempts,
             completed_at: Some(SystemTime::now()),
+            platform: self.expects_answer.then_some(PlatformOutcome::UNKNOWN),
             ..self.receipt(status)
         };
         match outcome {
@@ -260,6 +308,16 @@ impl Order {
 }
 
 impl Road {
+    async fn receipt(&self, id: UplinkId) -> Result<Option<Receipt>, UplinkError> {
+        if let Some(receipt) = self.recent.get(id) {
+            return Ok(Some(receipt));
+        }
+        match &self.store {
+            Some(store) => Ok(store.receipt(id).await?.map(Receipt::from)),
+            None => Ok(None),
+        }
+    }
+
     /// Waits for an uplink that is in its session's queue; stores it when that takes too long.
     async fn await_direct(
         self: &Arc<Self>,
@@ -269,8 +327,14 @@ impl Road {
         wait: Duration,
     ) -> Result<Receipt, UplinkError> {
         if let Some(outcome) = self.outcome(&mut ticket, wait).await {
-            let receipt = order.settled(outcome, ticket.attempts())?;
+            let mut receipt = order.settled(outcome, ticket.attempts())?;
             self.recent.put(receipt.clone());
+            if order.expects_answer
+                && let Some(answer) = self.desk.recorded(order.id)
+            {
+                self.recent.answered(order.id, &device.id, &answer);
+                receipt.platform = Some(answer);
+            }
             return Ok(receipt);
         }
         if self.store.is_none() {
@@ -393,6 +457,7 @@ impl Road {
         device: &Arc<Device>,
         order: Order,
         key: IdempotencyKey,
+        body: BodyHash,
         wishes: Wishes,
     ) -> Result<Accepted, UplinkError> {
         let Some(store) = self.store.clone() else {
@@ -401,7 +466,6 @@ impl Road {
         let (road, device) = (Arc::clone(self), Arc::clone(device));
         // A client that goes away must not leave its key in flight for ever, so all of this outlives its request.
         let delivering = self.tasks.spawn(async move {
-            let body = key::fingerprint(&order.uplink);
             match store.begin(&device.id, key.as_str(), body).await? {
                 Begun::New => {}
                 Begun::InFlight => return Err(UplinkError::KeyInFlight),

@@ -4,6 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
+use super::platform::PlatformOutcome;
 use crate::device::DeviceId;
 use crate::message::{Qos, UplinkId};
 use crate::mqtt::reason::Reason;
@@ -30,6 +31,8 @@ pub struct Receipt {
     pub accepted_at: SystemTime,
     /// When it was settled; absent while it is queued.
     pub completed_at: Option<SystemTime>,
+    /// What the platform itself says of it; absent where it says nothing of any uplink.
+    pub platform: Option<PlatformOutcome>,
 }
 
 impl From<ReceiptRecord> for Receipt {
@@ -44,6 +47,9 @@ impl From<ReceiptRecord> for Receipt {
             attempts: record.attempts,
             accepted_at: record.accepted_at,
             completed_at: record.completed_at,
+            platform: record
+                .platform
+                .and_then(|text| PlatformOutcome::from_text(&text)),
         }
     }
 }
@@ -60,7 +66,7 @@ impl From<Receipt> for ReceiptRecord {
             attempts: receipt.attempts,
             accepted_at: receipt.accepted_at,
             completed_at: receipt.completed_at,
-            platform: None,
+            platform: receipt.platform.map(|outcome| outcome.to_text()),
         }
     }
 }
@@ -102,6 +108,22 @@ impl RecentReceipts {
         kept.by_id.insert(receipt.id, receipt);
     }
 
+    /// Writes what the platform says on a device's receipt; `false` where there is no such receipt.
+    pub(super) fn answered(
+        &self,
+        id: UplinkId,
+        device: &DeviceId,
+        outcome: &PlatformOutcome,
+    ) -> bool {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let receipt = kept.by_id.get_mut(&id);
+        let Some(receipt) = receipt.filter(|receipt| receipt.device == *device) else {
+            return false;
+        };
+        receipt.platform = Some(outcome.clone());
+        true
+    }
+
     pub(super) fn get(&self, id: UplinkId) -> Option<Receipt> {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.by_id.get(&id).cloned()
@@ -125,6 +147,7 @@ mod tests {
             attempts: 1,
             accepted_at: SystemTime::now(),
             completed_at: None,
+            platform: None,
         };
         let all = [receipt(), receipt(), receipt()];
         for receipt in &all {

@@ -28,13 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seconds", type=int, default=10, help="the time limit")
 
 
-def tls_of(arguments, certificate=None, key=None, passphrase=None):
-    if not arguments.ca:
-        return None
-    tls = {"ca_certs": arguments.ca}
-    if certificate:
-        tls.update(certfile=certificate, keyfile=key, keyfile_password=passphrase)
-    return tls
+def tls_of(arguments):
+    return {"ca_certs": arguments.ca} if arguments.ca else None
 
 
 def deliver(arguments, client_id, topic, auth=None, tls=None) -> int:
@@ -68,7 +63,7 @@ def single(arguments, client_id, topic, auth, tls):
         port=arguments.port,
         client_id=client_id,
         auth=auth,
-        tls={key: value for key, value in tls.items() if key != "keyfile_password"} if tls else None,
+        tls=tls,
         protocol=PROTOCOLS[arguments.mqtt],
     )
 

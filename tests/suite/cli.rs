@@ -187,9 +187,23 @@ async fn an_address_that_is_taken_is_named() {
             "{done:?}"
         );
     }
-    for option in ["--http", "--mqtt", "--mqtts", "--console", "--management"] {
+    for option in [
+        "--http",
+        "--mqtt",
+        "--mqtts",
+        "--sap",
+        "--console",
+        "--management",
+    ] {
         let mut args = "demo --dir made".to_owned();
-        for each in ["--http", "--mqtt", "--mqtts", "--console", "--management"] {
+        for each in [
+            "--http",
+            "--mqtt",
+            "--mqtts",
+            "--sap",
+            "--console",
+            "--management",
+        ] {
             let port = if each == option { addr.port() } else { 0 };
             args += &format!(" {each} {port}");
         }

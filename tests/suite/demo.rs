@@ -93,6 +93,7 @@ async fn demo_json_has_the_form_that_scripts_expect() {
         ("console", "http://"),
         ("mqtt", "mqtt://"),
         ("mqtts", "mqtts://"),
+        ("sap", "mqtts://"),
     ] {
         let url = demo.text(name);
         assert!(url.starts_with(scheme), "{url}");

@@ -69,6 +69,17 @@ variables = { connector_id = "abc" }
 connector = "shared"
 "#;
 
+const ROUTER: &str = r#"[connectors.sap]
+profile = "sap-iot"
+url = "mqtts://sap"
+[devices.router]
+connector = "sap"
+identity_file = "key.pem"
+[devices.a]
+connector = "sap"
+via = "router"
+"#;
+
 /// Every case of refused.txt is one mistake: the one error names its place, and shows no secret.
 #[test]
 fn what_is_wrong_is_named_by_file_key_and_line() {
@@ -77,7 +88,7 @@ fn what_is_wrong_is_named_by_file_key_and_line() {
     let mut cases = 0;
     for line in include_str!("refused.txt").lines().skip(2) {
         if let Some(file) = line.strip_prefix("use ") {
-            text = [PLAIN, AKENZA, SECRET, TLS]
+            text = [PLAIN, AKENZA, SECRET, TLS, ROUTER]
                 .into_iter()
                 .find(|text| {
                     text.contains(&format!("{file:?}")) || text.contains(&format!(".{file}]"))

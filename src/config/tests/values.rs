@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{AKENZA, Folder, PLAIN, SECRET};
+use super::{AKENZA, Folder, PLAIN, ROUTER, SECRET};
 use crate::broker::MqttVersion;
 use crate::config::{Config, ConnectWhen, LogFormat};
 use crate::profile::{PasswordSource, TlsIdentity};
@@ -316,4 +316,18 @@ fn private_files_that_others_may_read_are_warned_of_once() {
             && shown[0].contains("chmod 600")
     );
     assert!(shown[1].contains("passphrase") || shown[1].contains("secret is written in it"));
+}
+
+#[test]
+fn a_device_behind_a_router_has_no_connection_of_its_own() {
+    let config = Folder::new().read(ROUTER, &[]).unwrap();
+    assert_eq!(config.devices["a"].via.as_ref().unwrap().as_str(), "router");
+    assert!(config.devices["a"].identity.is_none());
+    assert!(config.devices["router"].via.is_none());
+    // The client id of a connection that it does not have is nobody's.
+    let text = ROUTER.replace(
+        "key.pem\"\n",
+        "key.pem\"\nvariables = { client_id = \"a\" }\n",
+    );
+    assert!(Folder::new().read(&text, &[]).is_ok());
 }

@@ -2,7 +2,7 @@
 //!
 //! Device credentials: client id = device id, password = a JWT signed with the device's key. Uplink secrets: user name
 //! = connector id, password = secret, and the secret in every topic.
-//! <https://docs.akenza.io/akenza.io/get-started/create-and-connect-devices>
+//! <https://docs.akenza.io/akenza.io/get-started/create-and-connect-devices/device-credentials>
 
 mod content;
 mod credentials;

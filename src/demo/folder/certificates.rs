@@ -7,8 +7,10 @@ use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, date_time_ymd,
 };
-use rustls::ServerConfig;
-use rustls::crypto::aws_lc_rs;
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
+use rustls::{RootCertStore, ServerConfig};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
@@ -28,7 +30,15 @@ const SERVER_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 pub(super) struct Authority {
     issuer: Issuer<'static, KeyPair>,
     /// Made just now: what an earlier one signed is worth nothing.
-    new: bool,
+    pub(super) new: bool,
+}
+
+/// What the broker's TLS listeners show and demand.
+pub struct Servers {
+    /// No client certificate is asked for.
+    pub for_anybody: Arc<ServerConfig>,
+    /// A client certificate of the demo's CA is demanded.
+    pub for_certificates: Arc<ServerConfig>,
 }
 
 /// A certificate and its key, both PEM.
@@ -64,8 +74,9 @@ impl Authority {
         })
     }
 
-    /// Makes or reads the broker's certificate, for TLS 1.2 and 1.3.
-    pub(super) fn server(&self, dir: &Path) -> Result<Arc<ServerConfig>, FolderError> {
+    /// Makes or reads the broker's certificate, for TLS 1.2 and 1.3: with it, a listener for anybody, and one that
+    /// demands a client certificate of this CA.
+    pub(super) fn servers(&self, dir: &Path) -> Result<Servers, FolderError> {
         let old = match self.new {
             true => None,
             false => read_pair(dir, SERVER_FILE, SERVER_KEY_FILE)?,
@@ -85,10 +96,51 @@ impl Authority {
         let chain = chain.map_err(|error| damaged(&error))?;
         let key =
             PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).map_err(|error| damaged(&error))?;
-        let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-            .with_safe_default_protocol_versions()
-            .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key));
-        config.map(Arc::new).map_err(|error| damaged(&error))
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let verifier = self.client_verifier(dir, provider.clone())?;
+        let builder = || {
+            ServerConfig::builder_with_provider(provider.clone())
+                .with_safe_default_protocol_versions()
+                .map_err(|error| damaged(&error))
+        };
+        let for_anybody = builder()?.with_no_client_auth();
+        let for_certificates = builder()?.with_client_cert_verifier(verifier);
+        let (copy, key_copy) = (chain.clone(), key.clone_key());
+        Ok(Servers {
+            for_anybody: for_anybody
+                .with_single_cert(chain, key)
+                .map(Arc::new)
+                .map_err(|error| damaged(&error))?,
+            for_certificates: for_certificates
+                .with_single_cert(copy, key_copy)
+                .map(Arc::new)
+                .map_err(|error| damaged(&error))?,
+        })
+    }
+
+    /// Signs a client certificate for this name.
+    pub(super) fn issue_client(&self, name: &str, key: &KeyPair) -> Result<String, FolderError> {
+        let mut params = params(name);
+        params.is_ca = IsCa::ExplicitNoCa;
+        params.use_authority_key_identifier_extension = true;
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        Ok(params.signed_by(key, &self.issuer)?.pem())
+    }
+
+    fn client_verifier(
+        &self,
+        dir: &Path,
+        provider: Arc<CryptoProvider>,
+    ) -> Result<Arc<dyn ClientCertVerifier>, FolderError> {
+        let file = dir.join(CA_FILE);
+        let damaged = |error: &dyn std::fmt::Display| FolderError::damaged(&file, error);
+        let ca = CertificateDer::from_pem_file(&file).map_err(|error| damaged(&error))?;
+        let mut roots = RootCertStore::empty();
+        roots.add(ca).map_err(|error| damaged(&error))?;
+        WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
+            .build()
+            .map_err(|error| damaged(&error))
     }
 
     fn issue_server(&self) -> Result<Pair, FolderError> {

@@ -45,7 +45,8 @@ fn generate(algorithm: Algorithm) -> Result<String, FolderError> {
             let sec1 = key
                 .ok()
                 .and_then(|key| key.to_sec1_pem(LineEnding::LF).ok());
-            sec1.map(|pem| pem.to_string()).ok_or(FolderError::Sec1)
+            sec1.map(|pem| pem.to_string())
+                .ok_or(FolderError::Form("SEC1"))
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! | file | what | written |
 //! |---|---|---|
-//! | `*.key.pem`, `connector.secret`, `ca.pem`, `server.pem` | keys, the secret, certificates | once |
+//! | `*.key.pem`, `demo-sap.pem`, `*.passphrase`, `connector.secret`, `ca.pem`, `server.pem` | keys, secrets, certificates | once |
 //! | `*.pub.pem`, `causeway.toml`, `README.txt` | what follows from them and from the ports | at every start |
 //! | `demo.json` | addresses and devices, for scripts | when everything answers; gone when the demo ends |
 //!
@@ -11,20 +11,21 @@
 mod certificates;
 mod files;
 mod keys;
+mod pbe;
 mod readme;
 mod samples;
+mod sap;
 
 use std::fmt::Display;
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use rustls::ServerConfig;
 use serde::Serialize;
 
-pub use samples::{CONNECTOR_ID, EC_DEVICE, RSA_DEVICE, SECRET_DEVICES, SampleDevice};
+pub use certificates::Servers;
+pub use samples::{CONNECTOR_ID, EC_DEVICE, RSA_DEVICE, SAP_DEVICE, SECRET_DEVICES, SampleDevice};
 
 use super::akenza::Registry;
 use crate::device::{DeviceId, NameError};
@@ -36,10 +37,12 @@ use files::Readers;
 /// The demo's folder, with everything in it that does not depend on the ports.
 pub struct Folder {
     dir: PathBuf,
-    /// The broker's certificate.
-    pub tls: Arc<ServerConfig>,
+    /// What the brokers' TLS listeners show and demand.
+    pub servers: Servers,
     /// What the pretended akenza knows.
     pub registry: Registry,
+    /// The device that the pretended SAP gateway knows.
+    pub sap_device: DeviceId,
     /// The sample devices.
     pub devices: Vec<SampleDevice>,
 }
@@ -57,6 +60,8 @@ pub struct Addresses {
     pub mqtt: SocketAddr,
     /// The same with TLS.
     pub mqtts: SocketAddr,
+    /// The pretended SAP gateway, with TLS.
+    pub sap: SocketAddr,
 }
 
 /// `demo.json`.
@@ -72,6 +77,8 @@ pub struct Summary {
     pub mqtt: String,
     /// The same with TLS.
     pub mqtts: String,
+    /// URL of the pretended SAP gateway.
+    pub sap: String,
     /// The CA that the TLS listener's certificate comes from.
     pub ca_file: String,
     /// The sample devices.
@@ -100,9 +107,9 @@ pub enum FolderError {
     /// A key that the demo cannot make or read.
     #[error(transparent)]
     Key(#[from] KeyError),
-    /// A key that cannot be written in SEC1.
-    #[error("the EC key cannot be written in SEC1 form")]
-    Sec1,
+    /// A key that cannot be written in the form that its platform uses.
+    #[error("a key cannot be written as {0}")]
+    Form(&'static str),
     /// A certificate that cannot be made.
     #[error("a certificate of the demo cannot be made: {0}")]
     Certificate(#[from] rcgen::Error),
@@ -138,7 +145,8 @@ impl Folder {
         files::remove(&dir.join(SUMMARY_FILE))?;
 
         let authority = Authority::open(&dir)?;
-        let tls = authority.server(&dir)?;
+        let servers = authority.servers(&dir)?;
+        sap::keep_identity(&dir, SAP_DEVICE, &authority)?;
         let secret = files::keep(&dir.join(samples::SECRET_FILE), Readers::Owner, || {
             Ok(format!("{}\n", new_secret()))
         })?;
@@ -156,7 +164,8 @@ impl Folder {
         registry.add_connector(CONNECTOR_ID, Secret::new(secret), devices?);
         Ok(Self {
             devices: samples::devices(&dir, secret),
-            tls,
+            servers,
+            sap_device: DeviceId::parse(SAP_DEVICE)?,
             registry,
             dir,
         })
@@ -178,6 +187,7 @@ impl Folder {
             console: format!("http://{}", addresses.console),
             mqtt: format!("mqtt://{}", addresses.mqtt),
             mqtts: format!("mqtts://localhost:{}", addresses.mqtts.port()),
+            sap: format!("mqtts://localhost:{}", addresses.sap.port()),
             ca_file: self.dir.join(CA_FILE).display().to_string(),
             devices: self.devices.clone(),
         }

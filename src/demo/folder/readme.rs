@@ -11,8 +11,11 @@ This folder belongs to `causeway demo`. Nothing in it opens anything but this de
   demo-ec.pub.pem      its public key
   connector.secret     the uplink secret of the device connector demo-connector,
                        which has the devices demo-secret-1 and demo-secret-2
-  ca.pem, ca.key.pem   the certificate authority of the platform's TLS listener
-  server.pem, server.key.pem   the certificate of that listener
+  demo-sap.pem         encrypted private key and certificate of the device demo-sap,
+                       in the form in which SAP hands them out
+  demo-sap.passphrase  the passphrase of that key
+  ca.pem, ca.key.pem   the certificate authority of the TLS listeners and of demo-sap
+  server.pem, server.key.pem   the certificate of those listeners
 
 Put a key of your own in a .key.pem file's place, and the device has that key.
 Delete a file, or the whole folder, and the next run makes it anew.

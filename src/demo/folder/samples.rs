@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::certificates::CA_FILE;
 use super::keys::{private_name, public_name};
+use super::sap::{passphrase_name, pem_name};
 
 /// The device with an RSA key.
 pub const RSA_DEVICE: &str = "demo-rsa";
@@ -13,11 +14,14 @@ pub const RSA_DEVICE: &str = "demo-rsa";
 pub const EC_DEVICE: &str = "demo-ec";
 /// The devices of the connector.
 pub const SECRET_DEVICES: [&str; 2] = ["demo-secret-1", "demo-secret-2"];
+/// The device with a client certificate.
+pub const SAP_DEVICE: &str = "demo-sap";
 /// The id of the device connector, as akenza would show it beside its secret.
 pub const CONNECTOR_ID: &str = "demo-connector";
 /// The connectors of the bridge's configuration.
 pub(super) const KEY_CONNECTOR: &str = "akenza";
 pub(super) const SECRET_CONNECTOR: &str = "akenza-secret";
+pub(super) const SAP_CONNECTOR: &str = "sap";
 /// Where the connector's secret lies.
 pub(super) const SECRET_FILE: &str = "connector.secret";
 
@@ -47,7 +51,7 @@ pub struct SampleDevice {
     pub secret: Option<String>,
     /// Its certificate and encrypted key in one PEM.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub certificate_file: Option<String>,
+    pub identity_file: Option<String>,
     /// The passphrase of that key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub passphrase_file: Option<String>,
@@ -75,6 +79,14 @@ pub(super) fn devices(dir: &Path, secret: &str) -> Vec<SampleDevice> {
     };
     let mut devices = vec![with_key(RSA_DEVICE, "RS256"), with_key(EC_DEVICE, "ES256")];
     devices.extend(SECRET_DEVICES.map(with_secret));
+    devices.push(SampleDevice {
+        id: SAP_DEVICE.to_owned(),
+        connector: SAP_CONNECTOR.to_owned(),
+        profile: "sap-iot".to_owned(),
+        identity_file: Some(path(pem_name(SAP_DEVICE))),
+        passphrase_file: Some(path(passphrase_name(SAP_DEVICE))),
+        ..SampleDevice::default()
+    });
     devices
 }
 
@@ -85,6 +97,7 @@ pub(super) fn config(addresses: &super::Addresses) -> String {
         management,
         mqtt,
         mqtts,
+        sap,
         ..
     } = addresses;
     let key_of = |device: &str| {
@@ -107,10 +120,18 @@ pub(super) fn config(addresses: &super::Addresses) -> String {
          [connectors.{SECRET_CONNECTOR}]\nprofile = \"akenza-secret\"\nurl = \"mqtts://localhost:{}\"\n\
          ca_file = \"{CA_FILE}\"\nsecret_file = \"{SECRET_FILE}\"\n\
          variables = {{ connector_id = \"{CONNECTOR_ID}\" }}\n\n\
-         {}",
+         {}\n\
+         # A client certificate: the file and the passphrase as SAP hands them out.\n\
+         [connectors.{SAP_CONNECTOR}]\nprofile = \"sap-iot\"\nurl = \"mqtts://localhost:{}\"\n\
+         ca_file = \"{CA_FILE}\"\n\n\
+         [devices.{SAP_DEVICE}]\nconnector = \"{SAP_CONNECTOR}\"\n\
+         identity_file = \"{}\"\npassphrase_file = \"{}\"\n",
         key_of(RSA_DEVICE),
         key_of(EC_DEVICE),
         mqtts.port(),
         of_secret.join("\n"),
+        sap.port(),
+        pem_name(SAP_DEVICE),
+        passphrase_name(SAP_DEVICE),
     )
 }

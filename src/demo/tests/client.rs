@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::broker::MqttVersion;
@@ -17,10 +17,14 @@ use crate::mqtt::reason::Reason;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(super) struct Client {
-    stream: TcpStream,
+    stream: Box<dyn Stream>,
     codec: Codec,
     incoming: BytesMut,
 }
+
+/// A connection of any kind.
+pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
 pub(super) fn publish(topic: &str, pkid: u16, payload: &'static str) -> Publish {
     Publish {
@@ -49,8 +53,12 @@ pub(super) fn puback(pkid: u16, reason: Reason) -> Packet {
 
 impl Client {
     pub(super) async fn open(address: SocketAddr, version: MqttVersion) -> Self {
+        Self::over(TcpStream::connect(address).await.unwrap(), version)
+    }
+
+    pub(super) fn over(stream: impl Stream + 'static, version: MqttVersion) -> Self {
         Self {
-            stream: TcpStream::connect(address).await.unwrap(),
+            stream: Box::new(stream),
             codec: Codec {
                 version,
                 max_incoming: 10_000_000,
@@ -67,6 +75,7 @@ impl Client {
 
     pub(super) async fn send_raw(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).await.unwrap();
+        self.stream.flush().await.unwrap();
     }
 
     /// The next packet; `None` at the end of the stream.

@@ -6,5 +6,6 @@ mod console;
 mod downlinks;
 mod publish;
 mod run;
+mod sap;
 mod session;
 mod setup;

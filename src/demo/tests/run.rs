@@ -38,6 +38,7 @@ fn any_ports(dir: &Path) -> DemoOptions {
         management: 0,
         mqtt: 0,
         mqtts: 0,
+        sap: 0,
         console: 0,
     }
 }
@@ -199,12 +200,13 @@ async fn what_is_private_is_for_its_owner_alone() {
         let mode = entry.metadata().unwrap().permissions().mode() & 0o777;
         let text = fs::read_to_string(entry.path()).unwrap();
         let secret = demo.device("demo-secret-1")["secret"].as_str().unwrap();
-        if text.contains("PRIVATE KEY-----") || text.contains(secret) {
+        let is_passphrase = entry.path().extension().is_some_and(|e| e == "passphrase");
+        if is_passphrase || text.contains("PRIVATE KEY-----") || text.contains(secret) {
             assert_eq!(mode, 0o600, "{:?}", entry.path());
             private += 1;
         }
     }
-    assert_eq!(private, 6, "four keys, the secret, demo.json");
+    assert_eq!(private, 8, "five keys, a passphrase, the secret, demo.json");
     demo.stop().await;
 }
 

@@ -134,8 +134,7 @@ async fn post_batch(State(batch): State<Batch>, request: Request) -> Result<Resp
     let wishes = Wishes {
         wait: preferences.wait.unwrap_or(batch.limits.wait),
         respond_async: preferences.at_once(),
-        key: None,
-        placed: None,
+        ..Wishes::wait(batch.limits.wait)
     };
     let (output, answer) = output::output(form);
     let pipeline = Pipeline::new(batch.uplinks, wishes, traceparent(&parts.headers), output);

@@ -36,7 +36,13 @@ async fn a_key_in_flight_is_a_conflict() {
         traceparent: None,
     };
     // Another request with the same uplink, which does not come to its end.
-    let begun = store.begin(&uplink.device, "k", fingerprint(&uplink)).await;
+    let begun = store
+        .begin(
+            &uplink.device,
+            "k",
+            fingerprint(&uplink, &Default::default()),
+        )
+        .await;
     assert_eq!(begun, Ok(Begun::New));
     let headers = format!("Idempotency-Key: k\r\n{ASYNC}");
     let conflict = send(bridge.address, PLAIN, &headers, b"1").await;

@@ -54,7 +54,7 @@ impl Connect for OnDisk {
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         let mut builder = self.builder();
         let builder = builder.set_check_integrity_on_open(check);
-        builder.create_file(options.open(path)?)
+        builder.create_with_backend(FileBackend::new(options.open(path)?)?)
     }
 
     fn to_read(&self, path: &Path) -> Result<Database, DatabaseError> {

@@ -41,7 +41,14 @@ impl Demo {
     /// Starts it on `dir`; returns once it says by `demo.json` that everything answers.
     pub async fn start(dir: &Path) -> Self {
         let mut args = vec!["demo", "--dir", dir.to_str().unwrap()];
-        for option in ["--http", "--mqtt", "--mqtts", "--console", "--management"] {
+        for option in [
+            "--http",
+            "--mqtt",
+            "--mqtts",
+            "--sap",
+            "--console",
+            "--management",
+        ] {
             args.extend([option, "0"]);
         }
         // Nothing of what is around the test shall reach it.

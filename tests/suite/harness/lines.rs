@@ -49,6 +49,16 @@ impl<T: Clone + Debug> Lines<T> {
         self.wait_within(DEADLINE, what, condition).await
     }
 
+    /// The same, but the end of the list will do as well.
+    pub async fn wait_until_or_end(&self, mut condition: impl FnMut(&[T]) -> bool) -> Vec<T> {
+        let mut list = self.0.subscribe();
+        let met = list.wait_for(|seen| seen.ended || condition(&seen.items));
+        let waited = timeout(DEADLINE, met).await.is_ok();
+        let seen = self.all();
+        assert!(waited, "not in time; seen so far: {seen:#?}");
+        seen
+    }
+
     /// Waits until nothing more can come, and returns everything.
     pub async fn wait_end(&self) -> Vec<T> {
         let mut list = self.0.subscribe();

@@ -34,8 +34,17 @@ pub struct Event {
 impl EventStream {
     /// Opens the stream that `request` asks for; panics unless it is answered with 200 and the right content type.
     pub async fn open(request: RequestBuilder) -> Self {
+        let stream = Self::try_open(request).await;
+        stream.expect("a server that is there and not about to end")
+    }
+
+    /// The same, or nothing when there is no server, or one that is about to end.
+    pub async fn try_open(request: RequestBuilder) -> Option<Self> {
         let answer = timeout(DEADLINE, request.send()).await;
-        let response = answer.expect("an answer in time").unwrap();
+        let response = answer.expect("an answer in time").ok()?;
+        if response.status() == 503 {
+            return None;
+        }
         let status = response.status();
         let content_type = response.headers().get("content-type").cloned();
         let content_type = content_type.unwrap_or_else(|| panic!("{status} and no content type"));
@@ -51,11 +60,11 @@ impl EventStream {
             }
             parser.end();
         });
-        Self {
+        Some(Self {
             events,
             comments,
             reader,
-        }
+        })
     }
 
     /// What has arrived, in order.
