@@ -229,7 +229,7 @@ async fn query_parameters_are_read_strictly() {
     let answer = send(bridge.address, &format!("{PLAIN}?qso=1"), "", b"{}").await;
     assert_eq!(
         answer.problem(400, "malformed")["hint"],
-        "there are: qos, retain, expiry"
+        "there are: qos, retain, expiry, confirm"
     );
     send(bridge.address, &format!("{PLAIN}?qos=2"), "", b"{}")
         .await
