@@ -104,6 +104,7 @@ impl Bridge {
                 max_body: config.http.max_body,
                 wait: config.http.wait,
                 max_wait: config.http.max_wait,
+                ..HttpLimits::default()
             },
             receipts: config.store.limits.receipts,
             shutdown: CancellationToken::new(),

@@ -11,6 +11,7 @@ use axum::response::Response;
 use axum::routing::get;
 use tokio_util::sync::CancellationToken;
 
+use super::HttpLimits;
 use super::accept::{self, Form};
 use super::downlink_form::DownlinkPage;
 use super::openapi::{BadRequest, InternalError, NotAcceptable, UnknownDevice};
@@ -34,7 +35,7 @@ const MAX_EVENTS: usize = 1000;
 pub(super) fn router(
     registry: Arc<Registry>,
     hub: Arc<Hub>,
-    max_wait: Duration,
+    limits: HttpLimits,
     shutdown: CancellationToken,
 ) -> Router {
     Router::new()
@@ -43,7 +44,7 @@ pub(super) fn router(
         .with_state(Listen {
             registry,
             hub,
-            max_wait,
+            limits,
             shutdown,
         })
 }
@@ -52,7 +53,7 @@ pub(super) fn router(
 struct Listen {
     registry: Arc<Registry>,
     hub: Arc<Hub>,
-    max_wait: Duration,
+    limits: HttpLimits,
     shutdown: CancellationToken,
 }
 
@@ -180,7 +181,10 @@ impl Listen {
             }
             Form::Poll => {
                 let limit = options.limit.unwrap_or(DEFAULT_EVENTS);
-                let wait = options.wait.unwrap_or(DEFAULT_WAIT).min(self.max_wait);
+                let wait = options
+                    .wait
+                    .unwrap_or(DEFAULT_WAIT)
+                    .min(self.limits.max_wait);
                 Ok(long_poll::answer(subscription, limit, wait, &self.shutdown).await)
             }
         }
@@ -213,13 +217,10 @@ impl Listen {
                 device.session.status().has_begun().await;
             }
         };
-        let _ = tokio::time::timeout(BEGIN_LIMIT, begun).await;
+        let _ = tokio::time::timeout(self.limits.begin_wait, begun).await;
         subscription
     }
 }
-
-/// How long the first listener of a session may wait for its connection and subscriptions.
-const BEGIN_LIMIT: Duration = Duration::from_secs(2);
 
 #[derive(Default)]
 struct Options {

@@ -76,6 +76,8 @@ pub struct HttpLimits {
     pub wait: Duration,
     /// How long a request may wait at the most. Default 60 s.
     pub max_wait: Duration,
+    /// How long the first listener of a session may wait for its connection and subscriptions. Default 2 s.
+    pub begin_wait: Duration,
 }
 
 impl Default for HttpLimits {
@@ -84,6 +86,7 @@ impl Default for HttpLimits {
             max_body: 256 * 1024,
             wait: Duration::from_secs(5),
             max_wait: Duration::from_secs(60),
+            begin_wait: Duration::from_secs(2),
         }
     }
 }
@@ -101,7 +104,7 @@ pub fn router(api: Api) -> Router {
         .merge(downlinks::router(
             Arc::clone(&api.registry),
             api.hub,
-            api.limits.max_wait,
+            api.limits,
             api.shutdown,
         ))
         .merge(devices::router(api.registry, api.uplinks))

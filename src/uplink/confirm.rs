@@ -9,7 +9,8 @@ use tracing::{debug, warn};
 
 use super::desk::Awaited;
 use super::platform::{PlatformOutcome, Verdict};
-use super::{Accepted, LOOK_UP, Road, UplinkError, Uplinks, Wishes};
+use super::road::LOOK_UP;
+use super::{Accepted, Road, UplinkError, Uplinks, Wishes};
 use crate::device::DeviceId;
 use crate::message::{ContentType, UplinkId};
 use crate::registry::Device;

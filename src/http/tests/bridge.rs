@@ -69,6 +69,7 @@ impl Bridge {
                 max_body: MAX_BODY,
                 wait: Duration::from_millis(100),
                 max_wait: Duration::from_secs(60),
+                begin_wait: Duration::ZERO,
             },
             receipts: Default::default(),
             shutdown: shutdown.clone(),

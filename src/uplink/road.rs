@@ -1,0 +1,299 @@
+//! How one uplink is accepted: directly, by way of the store, or both, and what its request is told.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::desk::Desk;
+use super::error::UplinkError;
+use super::key::{self, IdempotencyKey};
+use super::platform::PlatformOutcome;
+use super::receipt::{Receipt, RecentReceipts};
+use super::{Accepted, Wishes, drain};
+use crate::message::{Qos, Uplink, UplinkId};
+use crate::registry::Device;
+use crate::session::{Outcome, Ticket, Withdrawn};
+use crate::store::Engine;
+use crate::store::records::{Begun, BodyHash, KeyedAnswer, ReceiptStatus};
+
+/// How often a request that waits looks whether the program ends.
+pub(super) const LOOK_UP: Duration = Duration::from_secs(1);
+
+/// What the whole road shares.
+pub(super) struct Road {
+    pub(super) store: Option<Arc<dyn Engine>>,
+    pub(super) recent: RecentReceipts,
+    pub(super) desk: Arc<Desk>,
+    /// Bounds the answers that are being written on stored receipts.
+    pub(super) writes: Arc<Semaphore>,
+    pub(super) tasks: TaskTracker,
+    /// Set when requests should no longer wait for the broker.
+    pub(super) hurry: AtomicBool,
+    pub(super) shutdown: CancellationToken,
+}
+
+/// An uplink on its way, with what was decided when it was accepted.
+#[derive(Debug, Clone)]
+pub(super) struct Order {
+    pub(super) id: UplinkId,
+    pub(super) accepted_at: SystemTime,
+    pub(super) qos: Qos,
+    /// Whether the platform will be known to answer to it.
+    pub(super) expects_answer: bool,
+    pub(super) uplink: Uplink,
+}
+
+impl Order {
+    pub(super) fn receipt(&self, status: ReceiptStatus) -> Receipt {
+        Receipt {
+            id: self.id,
+            device: self.uplink.device.clone(),
+            status,
+            reason: None,
+            detail: None,
+            qos: self.qos,
+            attempts: 0,
+            accepted_at: self.accepted_at,
+            completed_at: None,
+            platform: None,
+        }
+    }
+
+    /// What a request is told of an outcome.
+    pub(super) fn settled(&self, outcome: Outcome, attempts: u32) -> Result<Receipt, UplinkError> {
+        let done = |status, reason| Receipt {
+            reason,
+            attempts,
+            completed_at: Some(SystemTime::now()),
+            platform: self.expects_answer.then_some(PlatformOutcome::UNKNOWN),
+            ..self.receipt(status)
+        };
+        match outcome {
+            Outcome::Delivered { reason } => Ok(done(ReceiptStatus::Delivered, Some(reason))),
+            Outcome::Sent => Ok(done(ReceiptStatus::Sent, None)),
+            other => Err(other.into()),
+        }
+    }
+}
+
+impl Road {
+    pub(super) async fn receipt(&self, id: UplinkId) -> Result<Option<Receipt>, UplinkError> {
+        if let Some(receipt) = self.recent.get(id) {
+            return Ok(Some(receipt));
+        }
+        match &self.store {
+            Some(store) => Ok(store.receipt(id).await?.map(Receipt::from)),
+            None => Ok(None),
+        }
+    }
+
+    /// Waits for an uplink that is in its session's queue; stores it when that takes too long.
+    pub(super) async fn await_direct(
+        self: &Arc<Self>,
+        device: &Arc<Device>,
+        order: Order,
+        mut ticket: Ticket,
+        wait: Duration,
+    ) -> Result<Receipt, UplinkError> {
+        if let Some(outcome) = self.outcome(&mut ticket, wait).await {
+            let mut receipt = order.settled(outcome, ticket.attempts())?;
+            self.recent.put(receipt.clone());
+            if order.expects_answer
+                && let Some(answer) = self.desk.recorded(order.id)
+            {
+                self.recent.answered(order.id, &device.id, &answer);
+                receipt.platform = Some(answer);
+            }
+            return Ok(receipt);
+        }
+        if self.store.is_none() {
+            return match ticket.withdraw() {
+                Withdrawn::Settled(outcome) => order.settled(outcome, 1),
+                Withdrawn::Unconfirmed => Err(UplinkError::Unconfirmed),
+                Withdrawn::NotSent => Err(not_sent(device)),
+            };
+        }
+        // Not the request's own task: a client that goes away now must not leave the uplink half stored.
+        let (road, device) = (Arc::clone(self), Arc::clone(device));
+        let storing = self
+            .tasks
+            .spawn(async move { road.store_shadow(device, order, ticket).await });
+        storing.await.unwrap_or(Err(UplinkError::Closing))
+    }
+
+    /// What becomes of a ticket within the wait; looks up now and then, for the end of the program.
+    pub(super) async fn outcome(&self, ticket: &mut Ticket, wait: Duration) -> Option<Outcome> {
+        let end = Instant::now() + wait;
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            match tokio::time::timeout(left.min(LOOK_UP), &mut *ticket).await {
+                Ok(outcome) => return Some(outcome),
+                Err(_) if left <= LOOK_UP || self.hurry.load(Ordering::Relaxed) => return None,
+                Err(_) => {}
+            }
+        }
+    }
+
+    /// Stores an uplink that keeps its place in the session's queue.
+    pub(super) async fn store_shadow(
+        self: Arc<Self>,
+        device: Arc<Device>,
+        order: Order,
+        mut ticket: Ticket,
+    ) -> Result<Receipt, UplinkError> {
+        let Some(store) = &self.store else {
+            return Err(not_sent(&device));
+        };
+        ticket.make_patient();
+        let stored = drain::queued(
+            &order.uplink,
+            order.qos,
+            store.next_seq(),
+            order.id,
+            order.accepted_at,
+        );
+        device.lane.begin_shadow(stored.seq);
+        if let Err(error) = store.enqueue(stored.clone(), None).await {
+            device.lane.end_shadow(stored.seq);
+            return match ticket.withdraw() {
+                Withdrawn::Settled(outcome) => order.settled(outcome, 1),
+                Withdrawn::Unconfirmed => Err(UplinkError::Unconfirmed),
+                Withdrawn::NotSent => Err(error.into()),
+            };
+        }
+        let queued = order.receipt(ReceiptStatus::Queued);
+        let road = Arc::clone(&self);
+        self.tasks.spawn(async move {
+            let outcome = tokio::select! {
+                outcome = &mut ticket => outcome,
+                () = road.shutdown.cancelled() => return,
+            };
+            road.settle_stored(&device, &stored, ticket.attempts(), outcome);
+            device.lane.end_shadow(stored.seq);
+        });
+        Ok(queued)
+    }
+
+    /// Stores an uplink first and lets the drain send it. The receipt may be of a refusal.
+    pub(super) async fn deliver_stored(
+        self: &Arc<Self>,
+        device: &Arc<Device>,
+        order: Order,
+        key: Option<(&IdempotencyKey, [u8; 32])>,
+        wishes: &Wishes,
+    ) -> Result<Receipt, UplinkError> {
+        let Some(store) = self.store.clone() else {
+            return Err(not_sent(device));
+        };
+        let (seq, outcome, start) = device.lane.begin_write(|| store.next_seq());
+        if let Some(placed) = &wishes.placed {
+            placed.notify_one();
+        }
+        if start {
+            self.start_drain(device);
+        }
+        let queued = order.receipt(ReceiptStatus::Queued);
+        let answer = key.map(|(key, body)| KeyedAnswer {
+            key: key.as_str().into(),
+            body,
+            answer: key::keep(&queued),
+        });
+        let stored = drain::queued(&order.uplink, order.qos, seq, order.id, order.accepted_at);
+        // Not the request's own task, so that the place is given back whatever becomes of the request.
+        let lane = Arc::clone(device);
+        let writing = self.tasks.spawn(async move {
+            let written = store.enqueue(stored, answer).await;
+            lane.lane.end_write(seq, written.is_ok());
+            written
+        });
+        writing.await.map_err(|_| UplinkError::Closing)??;
+        if wishes.respond_async {
+            device.lane.forget(seq);
+            return Ok(queued);
+        }
+        match tokio::time::timeout(wishes.wait, outcome).await {
+            Ok(Ok(receipt)) => Ok(receipt),
+            Ok(Err(_)) => Ok(queued),
+            Err(_) => {
+                device.lane.forget(seq);
+                Ok(queued)
+            }
+        }
+    }
+
+    pub(super) async fn deliver_keyed(
+        self: &Arc<Self>,
+        device: &Arc<Device>,
+        order: Order,
+        key: IdempotencyKey,
+        body: BodyHash,
+        wishes: Wishes,
+    ) -> Result<Accepted, UplinkError> {
+        let Some(store) = self.store.clone() else {
+            return Err(UplinkError::NoStore);
+        };
+        let (road, device) = (Arc::clone(self), Arc::clone(device));
+        // A client that goes away must not leave its key in flight for ever, so all of this outlives its request.
+        let delivering = self.tasks.spawn(async move {
+            match store.begin(&device.id, key.as_str(), body).await? {
+                Begun::New => {}
+                Begun::InFlight => return Err(UplinkError::KeyInFlight),
+                Begun::OtherBody => return Err(UplinkError::KeyOtherBody),
+                Begun::Finished(answer) => {
+                    let receipt =
+                        key::kept(&device.id, &answer).ok_or(UplinkError::KeyOtherBody)?;
+                    return Ok((receipt, true));
+                }
+            }
+            let outcome = road
+                .deliver_stored(&device, order, Some((&key, body)), &wishes)
+                .await;
+            match &outcome {
+                Ok(receipt) => {
+                    let answer = KeyedAnswer {
+                        key: key.as_str().into(),
+                        body,
+                        answer: key::keep(receipt),
+                    };
+                    drop(store.finish(&device.id, answer));
+                }
+                Err(_) => store.abandon(&device.id, key.as_str()),
+            }
+            outcome.map(|receipt| (receipt, false))
+        });
+        let (receipt, replayed) = delivering.await.map_err(|_| UplinkError::Closing)??;
+        confirmed(receipt).map(|receipt| Accepted { receipt, replayed })
+    }
+
+    pub(super) fn start_drain(self: &Arc<Self>, device: &Arc<Device>) {
+        if let Some(store) = &self.store {
+            let store = Arc::clone(store) as Arc<dyn crate::store::UplinkQueue>;
+            self.tasks
+                .spawn(drain::drain(Arc::clone(self), store, Arc::clone(device)));
+        }
+    }
+}
+
+/// A request that waited is told of a final refusal as such, although the uplink was stored for a while.
+pub(super) fn confirmed(receipt: Receipt) -> Result<Receipt, UplinkError> {
+    match receipt.status {
+        ReceiptStatus::Refused => Err(UplinkError::Refused {
+            reason: receipt
+                .reason
+                .unwrap_or(crate::mqtt::reason::Reason::UNSPECIFIED),
+            text: receipt.detail,
+        }),
+        ReceiptStatus::Expired => Err(UplinkError::Expired),
+        _ => Ok(receipt),
+    }
+}
+
+pub(super) fn not_sent(device: &Device) -> UplinkError {
+    UplinkError::NotSent {
+        trouble: device.session.status().snapshot().last_trouble,
+    }
+}
