@@ -49,7 +49,7 @@ impl IdempotencyKey {
 }
 
 /// Everything that a request asks for, so that the same key with something else is noticed.
-pub(super) fn fingerprint(uplink: &Uplink, parameters: &BTreeMap<String, String>) -> BodyHash {
+pub(crate) fn fingerprint(uplink: &Uplink, parameters: &BTreeMap<String, String>) -> BodyHash {
     let mut hash = Sha256::new();
     let mut part = |bytes: &[u8]| {
         hash.update((bytes.len() as u64).to_be_bytes());

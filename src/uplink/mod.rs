@@ -34,6 +34,8 @@ use tracing::warn;
 
 pub use check::{CheckError, check};
 pub use error::UplinkError;
+#[cfg(test)]
+pub(crate) use key::fingerprint;
 pub use key::{IdempotencyKey, KeyFormError, MAX_KEY_BYTES};
 pub use lane::Lane;
 pub use pace::Pace;

@@ -1,6 +1,7 @@
 //! One line, or one element of an array, to an uplink.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use base64::Engine;
@@ -56,6 +57,11 @@ pub(in crate::http) struct BatchUplink<'a> {
     #[serde(default)]
     #[schema(minimum = 1)]
     expiry: Option<u32>,
+    /// What the profile makes the message of, beside the payload: its own query parameters of a single uplink. With
+    /// sap-iot `capability`, `sensor` or `sensor_type`, and `timestamp`.
+    #[serde(default)]
+    #[schema(example = json!({"capability": "temperature"}))]
+    parameters: BTreeMap<String, String>,
     /// The client's own name for the line, a string or a number: told in its result as `ref`.
     #[serde(borrow, default)]
     #[schema(value_type = Option<String>, example = "a-1")]
@@ -80,6 +86,7 @@ pub(super) struct Parsed {
 pub(super) struct Wanted {
     pub(super) uplink: Uplink,
     pub(super) key: Option<IdempotencyKey>,
+    pub(super) parameters: BTreeMap<String, String>,
 }
 
 /// Reads one line. It keeps nothing of `text`.
@@ -162,6 +169,7 @@ fn wanted(line: &BatchUplink<'_>, traceparent: Option<&str>) -> Result<Wanted, P
             traceparent: traceparent.map(Into::into),
         },
         key: key.map_err(|error| malformed(format!("`key`: {error}")))?,
+        parameters: line.parameters.clone(),
     })
 }
 
@@ -225,10 +233,15 @@ mod tests {
 
     #[test]
     fn everything_is_read() {
-        let text = r#"{"device":"p\u0031","subtopic":"a/b","payload":[1, 2],"qos":0,"retain":true,"expiry":9,"id":7,"key":"k"}"#;
+        let text = r#"{"device":"p\u0031","subtopic":"a/b","payload":[1, 2],"qos":0,"retain":true,"expiry":9,"id":7,"key":"k","parameters":{"x":"y"}}"#;
         let parsed = parse(text.as_bytes(), Some("trace"));
         assert_eq!(parsed.reference.unwrap().get(), "7");
-        let Wanted { uplink, key } = parsed.wanted.unwrap();
+        let Wanted {
+            uplink,
+            key,
+            parameters,
+        } = parsed.wanted.unwrap();
+        assert_eq!(parameters["x"], "y");
         assert_eq!(uplink.device.as_str(), "p1");
         assert_eq!(uplink.subtopic.unwrap().as_str(), "a/b");
         assert_eq!(&uplink.payload[..], b"[1, 2]");

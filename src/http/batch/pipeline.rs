@@ -143,7 +143,11 @@ impl Pipeline {
     async fn submit(&mut self, line: u64, text: &[u8]) {
         let parsed = line::parse(text, self.traceparent.as_deref());
         let reference = parsed.reference;
-        let Wanted { uplink, key } = match parsed.wanted {
+        let Wanted {
+            uplink,
+            key,
+            parameters,
+        } = match parsed.wanted {
             Ok(wanted) => wanted,
             Err(problem) => return self.answer(line, reference, problem),
         };
@@ -151,6 +155,7 @@ impl Pipeline {
         let wishes = Wishes {
             respond_async: self.wishes.respond_async || self.is_behind(&uplink.device),
             key,
+            parameters,
             placed: placed.clone(),
             ..self.wishes.clone()
         };

@@ -16,6 +16,7 @@ use crate::message::{Downlink, Qos};
 use crate::profile::{Binding, Profile, ScopeValues, builtin};
 use crate::registry::{Connector, Device, Registry};
 use crate::session::Detached;
+use crate::store::Engine;
 use crate::uplink::Uplinks;
 
 pub(super) const MAX_BODY: usize = 64 * 1024;
@@ -37,6 +38,15 @@ impl Bridge {
     }
 
     pub(super) async fn start_with(window: Limits) -> Self {
+        Self::start_on(window, None).await
+    }
+
+    /// With a store, which the test now looks after.
+    pub(super) async fn start_stored(store: Arc<dyn Engine>) -> Self {
+        Self::start_on(Limits::default(), Some(store)).await
+    }
+
+    async fn start_on(window: Limits, store: Option<Arc<dyn Engine>>) -> Self {
         let mut sessions = BTreeMap::new();
         let profiles = [
             ("akenza", "akenza-device"),
@@ -52,7 +62,7 @@ impl Bridge {
         let hub = Arc::new(Hub::new(window));
         let shutdown = CancellationToken::new();
         let router = router(Api {
-            uplinks: Uplinks::new(Arc::clone(&registry), None, 100),
+            uplinks: Uplinks::new(Arc::clone(&registry), store, 100),
             registry: Arc::clone(&registry),
             hub: Arc::clone(&hub),
             limits: HttpLimits {

@@ -1,6 +1,8 @@
 //! The registry's answers, and health.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::SystemTime;
 
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -9,8 +11,9 @@ use tokio_util::sync::CancellationToken;
 use super::bridge::Bridge;
 use super::client::get;
 use crate::http::{management, serve};
-use crate::observe::Health;
+use crate::observe::{Health, StoreHealth};
 use crate::session::State;
+use crate::store;
 
 #[tokio::test]
 async fn devices_are_paged() {
@@ -68,6 +71,53 @@ async fn a_session_tells_what_went_wrong() {
 }
 
 #[tokio::test]
+async fn readiness_follows_the_store() {
+    let bridge = Bridge::start().await;
+    let writable = Arc::new(AtomicBool::new(true));
+    let watched = Arc::clone(&writable);
+    let store: StoreHealth = Box::new(move || match watched.load(Ordering::Relaxed) {
+        true => store::Health::Writable,
+        false => store::Health::ReadOnly {
+            since: SystemTime::UNIX_EPOCH,
+            cause: "No space left on device".into(),
+        },
+    });
+    let health = Arc::new(Health::new(Arc::clone(&bridge.registry), Some(store)));
+    health.set_accepting(true);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(serve(
+        listener,
+        management(health),
+        CancellationToken::new(),
+    ));
+
+    let answer = get(address, "/readyz").await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.json()["store"], json!({"writable": true}));
+    writable.store(false, Ordering::Relaxed);
+    let answer = get(address, "/readyz").await;
+    assert_eq!(answer.status, 503);
+    let answer = answer.json();
+    assert_eq!(
+        answer["causes"],
+        json!(["the store cannot be written: No space left on device"])
+    );
+    let store = &answer["store"];
+    assert_eq!(
+        (&store["writable"], &store["since"], &store["cause"]),
+        (
+            &json!(false),
+            &json!("1970-01-01T00:00:00.000Z"),
+            &json!("No space left on device")
+        )
+    );
+    assert!(store["note"].as_str().unwrap().contains("still delivered"));
+    writable.store(true, Ordering::Relaxed);
+    assert_eq!(get(address, "/readyz").await.status, 200);
+}
+
+#[tokio::test]
 async fn readiness_follows_the_sessions() {
     let mut bridge = Bridge::start().await;
     let health = Arc::new(Health::new(Arc::clone(&bridge.registry), None));
@@ -93,6 +143,9 @@ async fn readiness_follows_the_sessions() {
             "after {device}"
         );
     }
+    let answer = get(address, "/readyz").await.json();
+    assert_eq!(answer["causes"], json!(["no session is connected"]));
+    assert_eq!(answer.get("store"), None, "there is none");
     assert_eq!(get(address, "/livez").await.status, 200);
     get(address, "/v1/devices").await.problem(404, "no-route");
 }

@@ -6,4 +6,5 @@ mod devices;
 mod downlinks;
 mod routes;
 mod server;
+mod stored;
 mod uplinks;
