@@ -107,6 +107,7 @@ impl Bridge {
                 ..HttpLimits::default()
             },
             receipts: config.store.limits.receipts,
+            cors_origins: config.http.cors_origins.clone(),
             shutdown: CancellationToken::new(),
         };
         Ok(Self {

@@ -35,9 +35,22 @@ pub(super) fn http(mut section: Section<'_>) -> Http {
         seconds(5).min(max_wait),
         Duration::from_millis(1)..=max_wait,
     );
+    let cors_origins = section.list("cors_origins");
+    for origin in &cors_origins {
+        if !is_origin(origin) {
+            section.error(
+                "cors_origins",
+                format_args!(
+                    "{origin:?} is no origin: write scheme and host, such as \"https://plant.example\" or \
+                     \"http://localhost:3000\", or \"*\" alone for any"
+                ),
+            );
+        }
+    }
     section.finish();
     Http {
         listen,
+        cors_origins,
         allow_anonymous,
         max_body,
         wait,
@@ -84,6 +97,20 @@ pub(super) fn limits(mut section: Section<'_>, http: &Http) -> Limits {
     }
     section.finish();
     limits
+}
+
+/// An origin as a browser sends it (RFC 6454 §6.2): no path behind the host.
+fn is_origin(text: &str) -> bool {
+    let host = text
+        .strip_prefix("https://")
+        .or_else(|| text.strip_prefix("http://"));
+    text == "*"
+        || host.is_some_and(|host| {
+            !host.is_empty()
+                && host
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b".-:[]".contains(&b))
+        })
 }
 
 fn listen(section: &mut Section<'_>, default_port: u16) -> SocketAddr {

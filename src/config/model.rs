@@ -43,6 +43,8 @@ pub struct Config {
 pub struct Http {
     /// The address it binds; port 0 is any free one. Default 127.0.0.1:8080.
     pub listen: SocketAddr,
+    /// Web pages of these origins may use the listener from a browser (CORS); `*` is any. Default: none.
+    pub cors_origins: Vec<String>,
     /// Whether anybody who reaches the listener may use it. Without it, only a loopback address is taken. Default no.
     pub allow_anonymous: bool,
     /// The longest body of one uplink, in bytes, 1 B to 255 MiB; the largest MQTT packet that is sent is this and

@@ -281,6 +281,30 @@ impl<'a> Section<'a> {
         texts
     }
 
+    /// A list of texts: an array, or one text with spaces between them, as an environment variable has it.
+    pub(super) fn list(&mut self, key: &'static str) -> Vec<String> {
+        let Some(node) = self.take(key) else {
+            return Vec::new();
+        };
+        if let Some(text) = as_text(node) {
+            return text.split_whitespace().map(str::to_owned).collect();
+        }
+        let texts: Option<Vec<_>> = match &node.value {
+            Value::Array(values) => values
+                .iter()
+                .map(|value| match value {
+                    Value::Text(text) => Some(text.to_string()),
+                    _ => None,
+                })
+                .collect(),
+            _ => None,
+        };
+        texts.unwrap_or_else(|| {
+            self.wrong_kind(key, node, "a list of texts in quotes");
+            Vec::new()
+        })
+    }
+
     /// Refuses the keys that were not asked for.
     pub(super) fn finish(mut self) {
         self.known.sort_unstable();

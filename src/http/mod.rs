@@ -10,6 +10,7 @@
 mod accept;
 mod batch;
 mod body;
+mod cors;
 mod devices;
 mod downlink_form;
 mod downlinks;
@@ -63,6 +64,8 @@ pub struct Api {
     pub limits: HttpLimits,
     /// How long receipts are kept, as far as the store keeps them: for those who ask too late.
     pub receipts: ReceiptLimits,
+    /// Origins of web pages that may use the interface from a browser.
+    pub cors_origins: Vec<String>,
     /// Ends every stream when the program ends.
     pub shutdown: CancellationToken,
 }
@@ -93,7 +96,7 @@ impl Default for HttpLimits {
 
 /// The routes of the main listener.
 pub fn router(api: Api) -> Router {
-    Router::new()
+    let router = Router::new()
         .merge(uplinks::router(api.uplinks.clone(), api.limits))
         .merge(batch::router(
             api.uplinks.clone(),
@@ -110,7 +113,12 @@ pub fn router(api: Api) -> Router {
         .merge(devices::router(api.registry, api.uplinks))
         .merge(openapi::router())
         .fallback(no_route)
-        .method_not_allowed_fallback(no_method)
+        .method_not_allowed_fallback(no_method);
+    // A layer costs every request a little, so it is only there where somebody asked for it.
+    match cors::layer(&api.cors_origins) {
+        Some(cors) => router.layer(cors),
+        None => router,
+    }
 }
 
 async fn no_route(uri: Uri) -> Problem {

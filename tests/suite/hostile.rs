@@ -137,3 +137,39 @@ async fn a_body_that_never_ends_is_cut() {
     .await;
     assert!(answer.starts_with("HTTP/1.1 413 "), "{answer:.200}");
 }
+
+#[tokio::test]
+async fn only_pages_of_configured_origins_may_use_the_interface() {
+    let preflight = async |bridge: &TestBridge| {
+        let request = bridge
+            .http
+            .request(reqwest::Method::OPTIONS, "/v1/devices/pump-1/uplinks");
+        let request = request
+            .header("origin", "https://plant.example")
+            .header("access-control-request-method", "POST");
+        Reply::to(request).await
+    };
+    let devices = "[connectors.local]\nprofile = \"plain\"\nurl = \"mqtt://127.0.0.1:1\"\n[devices.pump-1]\nconnector = \"local\"\n";
+    let closed = TestBridge::start(devices).await;
+    assert_eq!(
+        preflight(&closed)
+            .await
+            .header("access-control-allow-origin"),
+        ""
+    );
+    let open = TestBridge::with_http("cors_origins = [\"https://plant.example\"]", devices).await;
+    assert_eq!(
+        preflight(&open).await.header("access-control-allow-origin"),
+        "https://plant.example"
+    );
+    let request = open
+        .http
+        .request(reqwest::Method::GET, "/v1/devices")
+        .header("origin", "https://elsewhere.example");
+    assert_eq!(
+        Reply::to(request)
+            .await
+            .header("access-control-allow-origin"),
+        ""
+    );
+}

@@ -30,7 +30,7 @@ pub struct TestBridge {
 
 /// Listeners on free ports, as the first lines of every test's configuration.
 const LISTENERS: &str =
-    "[http]\nlisten = \"127.0.0.1:0\"\n[management]\nlisten = \"127.0.0.1:0\"\n";
+    "[management]\nlisten = \"127.0.0.1:0\"\n[http]\nlisten = \"127.0.0.1:0\"\n";
 
 impl TestBridge {
     /// A bridge with these connectors and devices.
@@ -41,6 +41,11 @@ impl TestBridge {
     /// The same, without a store: what cannot be confirmed in time is not taken.
     pub async fn without_store(connectors: &str) -> Self {
         Self::start(&format!("[store]\nenabled = false\n{connectors}")).await
+    }
+
+    /// The same, with more lines under `[http]`.
+    pub async fn with_http(lines: &str, connectors: &str) -> Self {
+        Self::start(&format!("{lines}\n{connectors}")).await
     }
 
     /// The same, with files that its configuration names in `folder`.
