@@ -5,6 +5,9 @@
 //! ```text
 //! out:  http ─► uplink ─► session ─► mqtt ─► broker
 //! in:   broker ─► mqtt ─► session ─► downlink ─► http (server-sent events)
+//!
+//! uplink ─► store   when the broker cannot confirm in time
+//! downlink ─► store before the broker is told
 //! ```
 //!
 //! # The parts, in the order of the road out
@@ -29,11 +32,14 @@
 //!
 //! # Invariants
 //!
-//! 1. 200 means that the broker confirmed this very message. Any other answer says what is known.
-//! 2. Uplinks of one device reach the broker in the order in which they were accepted, across reconnects and renewals.
-//! 3. Every CONNECT carries a fresh token; a connection is replaced before its token expires.
-//! 4. A secret, token or private key appears in no log, answer, event or error, and neither does a topic.
-//! 5. One device's trouble never delays another device; every queue has a limit, and reaching it is an answer.
+//! 1. 200 means that the broker confirmed this very message, 202 that it is on disk. Any other answer says what is known.
+//! 2. Uplinks of one device reach the broker in the order in which they were accepted, across reconnects, renewals and
+//!    restarts ([`uplink::Lane`]).
+//! 3. While the broker answers, an uplink never touches the disk.
+//! 4. A downlink is on disk before the broker is told that it arrived, and before a listener sees it.
+//! 5. Every CONNECT carries a fresh token; a connection is replaced before its token expires.
+//! 6. A secret, token or private key appears in no log, answer, event or error, and neither does a topic.
+//! 7. One device's trouble never delays another device; every queue has a limit, and reaching it is an answer.
 //!
 //! # Deliberately absent
 //!
