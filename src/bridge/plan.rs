@@ -9,7 +9,7 @@ use crate::identity::{self, IdentityError, KeyError, KidError, KidMode, SigningK
 use crate::mqtt::tls::TlsError;
 use crate::mqtt::transport::Endpoint;
 use crate::profile::{
-    BindError, Binding, KidTemplate, PasswordSource, ScopeValues, SessionScope, Token, UplinkTopic,
+    BindError, Binding, KidTemplate, PasswordSource, SessionScope, Token, UplinkTopic,
 };
 use crate::registry;
 use crate::secret::Secret;
@@ -134,7 +134,7 @@ pub fn token_spec(
             .next(),
         None => None,
     };
-    let text = Binding::new(&connector.profile, values(connector, Some(device)))
+    let text = Binding::new(&connector.profile, connector.scope(Some(device)))
         .and_then(|binding| binding.token())
         .map_err(bind)?
         .ok_or_else(|| PlanError::NoKey(device.id.clone()))?;
@@ -165,20 +165,6 @@ fn kid_mode(token: &Token, literal: Option<String>) -> KidMode {
         (KidTemplate::CertSha1, _) => KidMode::CertSha1,
         (KidTemplate::Literal(_), Some(literal)) => KidMode::Literal(literal),
         (KidTemplate::None | KidTemplate::Literal(_), _) => KidMode::None,
-    }
-}
-
-fn values<'a>(connector: &'a Connector, device: Option<&'a Device>) -> ScopeValues<'a> {
-    static NONE: std::collections::BTreeMap<String, String> = std::collections::BTreeMap::new();
-    ScopeValues {
-        connector: &connector.name,
-        host: connector.url.host(),
-        device: device.map(|device| &device.id),
-        secret: device
-            .and_then(|device| device.secret.as_ref())
-            .or(connector.secret.as_ref()),
-        connector_variables: &connector.variables,
-        device_variables: device.map_or(&NONE, |device| &device.variables),
     }
 }
 
@@ -339,7 +325,7 @@ impl<'a> Planner<'a> {
             error,
         };
         (
-            Binding::new(&self.connector.profile, values(self.connector, device)),
+            Binding::new(&self.connector.profile, self.connector.scope(device)),
             bind,
         )
     }

@@ -123,14 +123,9 @@ fn client_id(connector: &Connector, device: Option<&Device>) -> String {
     if connector.profile.connect.client_id.uses("secret") {
         return "not shown, it contains the secret".to_owned();
     }
-    let none = Default::default();
     let values = ScopeValues {
-        connector: &connector.name,
-        host: connector.url.host(),
-        device: device.map(|device| &device.id),
         secret: None,
-        connector_variables: &connector.variables,
-        device_variables: device.map_or(&none, |device| &device.variables),
+        ..connector.scope(device)
     };
     Binding::new(&connector.profile, values)
         .and_then(|binding| binding.client_id())

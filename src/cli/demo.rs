@@ -1,9 +1,6 @@
 //! `causeway demo`: the bridge against pretended platforms.
 
-use std::io;
 use std::path::PathBuf;
-
-use tokio_util::sync::CancellationToken;
 
 use super::error::CliError;
 use super::{logging, signals};
@@ -61,14 +58,7 @@ impl Args {
             sap: self.sap,
             console: self.console,
         };
-        let failed = |error: io::Error| CliError::Failed(format!("cannot start: {error}"));
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .enable_all()
-            .build()
-            .map_err(failed)?;
-        runtime.block_on(async {
-            let shutdown = CancellationToken::new();
-            signals::stop(shutdown.clone()).map_err(failed)?;
+        signals::run(|shutdown| async {
             demo::run(options, start_bridge, shutdown)
                 .await
                 .map_err(|error| CliError::Failed(error.to_string()))

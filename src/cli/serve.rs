@@ -33,16 +33,7 @@ impl Args {
         for warning in &config.warnings {
             warn!("{warning}");
         }
-        let failed = |error: io::Error| CliError::Failed(format!("cannot start: {error}"));
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .enable_all()
-            .build()
-            .map_err(failed)?;
-        runtime.block_on(async {
-            let shutdown = CancellationToken::new();
-            signals::stop(shutdown.clone()).map_err(failed)?;
-            run_bridge(config, shutdown).await
-        })
+        signals::run(|shutdown| run_bridge(config, shutdown))
     }
 }
 

@@ -5,8 +5,26 @@ use std::io;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::error::CliError;
+
+/// Runs something that is told to end by the first SIGTERM or SIGINT.
+pub(super) fn run<F: Future<Output = Result<(), CliError>>>(
+    work: impl FnOnce(CancellationToken) -> F,
+) -> Result<(), CliError> {
+    let failed = |error: io::Error| CliError::Failed(format!("cannot start: {error}"));
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(failed)?;
+    runtime.block_on(async {
+        let shutdown = CancellationToken::new();
+        stop(shutdown.clone()).map_err(failed)?;
+        work(shutdown).await
+    })
+}
+
 /// Cancels `shutdown` at the first signal; the second one does not wait for what is still under way.
-pub(super) fn stop(shutdown: CancellationToken) -> io::Result<()> {
+fn stop(shutdown: CancellationToken) -> io::Result<()> {
     let mut signals = Signals::new()?;
     tokio::spawn(async move {
         let name = signals.next().await;

@@ -8,7 +8,7 @@ use super::section::Section;
 use crate::broker::{BrokerUrl, Scheme};
 use crate::device::{ConnectorName, DeviceId};
 use crate::profile::{
-    BindError, Binding, PasswordSource, Profile, ScopeValues, SessionScope, Template, TemplateError,
+    BindError, Binding, PasswordSource, Profile, SessionScope, Template, TemplateError,
 };
 use crate::secret::Secret;
 use crate::topic::{TopicError, TopicName};
@@ -43,7 +43,7 @@ pub(super) fn check_connection(
     if connector.profile.session != SessionScope::Connector {
         return;
     }
-    let checked = Binding::new(&connector.profile, values(connector, None))
+    let checked = Binding::new(&connector.profile, connector.scope(None))
         .map_err(explain)
         .and_then(|binding| claim(&binding, connector, section.place(), client_ids));
     if let Err(message) = checked {
@@ -60,7 +60,7 @@ pub(super) fn check_device(
 ) {
     let mut check = || {
         let binding =
-            Binding::new(&connector.profile, values(connector, Some(device))).map_err(explain)?;
+            Binding::new(&connector.profile, connector.scope(Some(device))).map_err(explain)?;
         if connector.profile.session == SessionScope::Device && device.via.is_none() {
             claim(&binding, connector, section.place(), client_ids)?;
             binding.token().map_err(explain)?;
@@ -170,20 +170,6 @@ pub(super) fn warn_of_plain_text(
                 ),
             );
         }
-    }
-}
-
-fn values<'a>(connector: &'a Connector, device: Option<&'a Device>) -> ScopeValues<'a> {
-    static NONE: BTreeMap<String, String> = BTreeMap::new();
-    ScopeValues {
-        connector: &connector.name,
-        host: connector.url.host(),
-        device: device.map(|device| &device.id),
-        secret: device
-            .and_then(|device| device.secret.as_ref())
-            .or(connector.secret.as_ref()),
-        connector_variables: &connector.variables,
-        device_variables: device.map_or(&NONE, |device| &device.variables),
     }
 }
 

@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 use super::Warning;
 use crate::broker::{BrokerUrl, Host, MqttVersion, Proxy};
 use crate::device::{ConnectorName, DeviceId};
-use crate::profile::Profile;
+use crate::profile::{Profile, ScopeValues};
 use crate::secret::Secret;
 
 /// Everything that can be configured.
@@ -157,6 +157,23 @@ pub struct Connector {
     pub drain_rate: Option<u32>,
     /// Values of the profile's variables. Default: none.
     pub variables: BTreeMap<String, String>,
+}
+
+impl Connector {
+    /// What this connector, and a device of it, give to the profile's templates.
+    pub fn scope<'a>(&'a self, device: Option<&'a Device>) -> ScopeValues<'a> {
+        static NONE: BTreeMap<String, String> = BTreeMap::new();
+        ScopeValues {
+            connector: &self.name,
+            host: self.url.host(),
+            device: device.map(|device| &device.id),
+            secret: device
+                .and_then(|device| device.secret.as_ref())
+                .or(self.secret.as_ref()),
+            connector_variables: &self.variables,
+            device_variables: device.map_or(&NONE, |device| &device.variables),
+        }
+    }
 }
 
 /// When a session is opened.
