@@ -27,7 +27,7 @@
 //! | [`profile`] | platforms as data |
 //! | [`identity`] | keys, key ids, tokens |
 //! | [`device`], [`topic`], [`message`], [`broker`], [`secret`] | domain types, parsed once, plain data |
-//! | [`observe`] | whether the bridge can do its work |
+//! | [`observe`] | whether the bridge can do its work, and its figures |
 //! | [`demo`] | the embedded broker that checks what platforms check |
 //!
 //! # Invariants

@@ -24,7 +24,7 @@ use crate::device::DeviceId;
 use crate::downlink::{self, Hub, Intake};
 use crate::http::{self, Api, HttpLimits};
 use crate::message::Downlink;
-use crate::observe::{Health, StoreHealth};
+use crate::observe::{Health, Metrics, StoreHealth};
 use crate::registry::Registry;
 use crate::session::{AckSink, Budget, ConnectGate, DownlinkSink, NotTaken, Session, Shared};
 use crate::store::{Embedded, Engine, OpenError};
@@ -155,9 +155,14 @@ impl Bridge {
             .clone()
             .map(|store| -> StoreHealth { Box::new(move || store.health()) });
         let health = Arc::new(Health::new(Arc::clone(&api.registry), store_health));
+        let metrics = Arc::new(Metrics::new(
+            Arc::clone(&api.registry),
+            Arc::clone(&api.hub),
+            store.clone(),
+        ));
         let management = http::serve(
             management,
-            http::management(Arc::clone(&health)),
+            http::management(Arc::clone(&health), metrics),
             management_end.clone(),
         );
         let management = tokio::spawn(management);

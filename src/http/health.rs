@@ -11,16 +11,17 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::timestamp::Timestamp;
-use super::{no_method, no_route};
-use crate::observe::{ConnectorHealth, Health, Report};
+use super::{metrics, no_method, no_route};
+use crate::observe::{ConnectorHealth, Health, Metrics, Report};
 use crate::store;
 
 /// The routes of the management listener.
-pub fn management(health: Arc<Health>) -> Router {
+pub fn management(health: Arc<Health>, metrics: Arc<Metrics>) -> Router {
     Router::new()
         .route("/livez", get(live))
         .route("/readyz", get(ready))
         .with_state(health)
+        .merge(metrics::router(metrics))
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
 }

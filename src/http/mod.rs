@@ -2,7 +2,7 @@
 //!
 //! - [`router`]: the main listener's routes, put together from `uplinks`, `batch`, `receipts`, `downlinks` (`sse`,
 //!   `long_poll`), `devices` and `openapi`, each given only what it needs
-//! - [`management`]: `/livez` and `/readyz`
+//! - [`management`]: `/livez`, `/readyz` and `/metrics`
 //! - [`serve`]: a listener, a router, and an end that lets requests finish
 //! - `path`, `query`, `prefer`, `accept`, `body`: the parts of a request, parsed strictly
 //! - `problem`, `error`: what went wrong, and the one place that gives it a status code
@@ -17,6 +17,7 @@ mod downlinks;
 mod error;
 mod health;
 mod long_poll;
+mod metrics;
 mod openapi;
 mod path;
 mod platform;

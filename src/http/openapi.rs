@@ -8,7 +8,7 @@ use axum::routing::get;
 use utoipa::{OpenApi, ToResponse};
 
 use super::problem::ProblemBody;
-use super::{batch, devices, downlinks, health, receipts, uplinks};
+use super::{batch, devices, downlinks, health, metrics, receipts, uplinks};
 
 /// The contract of both listeners.
 pub fn openapi() -> utoipa::openapi::OpenApi {
@@ -47,7 +47,7 @@ async fn contract() -> impl axum::response::IntoResponse {
     ),
     servers(
         (url = "http://127.0.0.1:8080", description = "The main listener's default"),
-        (url = "http://127.0.0.1:9090", description = "The management listener's default: /livez and /readyz"),
+        (url = "http://127.0.0.1:9090", description = "The management listener's default: /livez, /readyz and /metrics"),
     ),
     tags(
         (name = "uplinks", description = "Messages to the platform"),
@@ -69,6 +69,7 @@ async fn contract() -> impl axum::response::IntoResponse {
         contract,
         health::live,
         health::ready,
+        metrics::scrape,
     ),
     components(responses(
         BadRequest, UnknownDevice, UnknownUplink, NotAcceptable, RequestTimeout, KeyInFlight, TooLarge,

@@ -1,7 +1,11 @@
 //! What the program tells about itself to those who run it.
 //!
 //! - [`Health`]: whether it can do its work
+//! - [`Metrics`]: its figures, in Prometheus's text format
 
+mod exposition;
 mod health;
+mod metrics;
 
 pub use health::{ConnectorHealth, Health, Report, StoreHealth};
+pub use metrics::Metrics;

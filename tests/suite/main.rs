@@ -13,6 +13,7 @@ mod downlinks;
 pub mod harness;
 mod hostile;
 mod idempotency;
+mod metrics;
 mod paho;
 mod receipts;
 mod renewal;

@@ -9,9 +9,9 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::bridge::Bridge;
-use super::client::get;
+use super::client::{get, send};
 use crate::http::{management, serve};
-use crate::observe::{Health, StoreHealth};
+use crate::observe::{Health, Metrics, StoreHealth};
 use crate::session::State;
 use crate::store;
 
@@ -88,7 +88,7 @@ async fn readiness_follows_the_store() {
     let address = listener.local_addr().unwrap();
     tokio::spawn(serve(
         listener,
-        management(health),
+        management(health, metrics(&bridge)),
         CancellationToken::new(),
     ));
 
@@ -123,7 +123,7 @@ async fn readiness_follows_the_sessions() {
     let health = Arc::new(Health::new(Arc::clone(&bridge.registry), None));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let router = management(Arc::clone(&health));
+    let router = management(Arc::clone(&health), metrics(&bridge));
     tokio::spawn(serve(listener, router, CancellationToken::new()));
 
     assert_eq!(get(address, "/livez").await.status, 200);
@@ -148,4 +148,27 @@ async fn readiness_follows_the_sessions() {
     assert_eq!(answer.get("store"), None, "there is none");
     assert_eq!(get(address, "/livez").await.status, 200);
     get(address, "/v1/devices").await.problem(404, "no-route");
+}
+
+#[tokio::test]
+async fn figures_are_prometheus_text() {
+    let bridge = Bridge::start().await;
+    let health = Arc::new(Health::new(Arc::clone(&bridge.registry), None));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let router = management(health, metrics(&bridge));
+    tokio::spawn(serve(listener, router, CancellationToken::new()));
+
+    let answer = get(address, "/metrics").await;
+    assert_eq!(
+        (answer.status, answer.header("content-type")),
+        (200, Some("text/plain; version=0.0.4; charset=utf-8"))
+    );
+    let answer = send(address, "POST /metrics", "", b"").await;
+    answer.problem(405, "method");
+}
+
+fn metrics(bridge: &Bridge) -> Arc<Metrics> {
+    let (registry, hub) = (Arc::clone(&bridge.registry), Arc::clone(&bridge.hub));
+    Arc::new(Metrics::new(registry, hub, None))
 }

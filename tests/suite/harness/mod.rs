@@ -10,6 +10,7 @@ pub mod certificates;
 pub mod connect_proxy;
 pub mod demo;
 pub mod eventually;
+pub mod exposition;
 pub mod http;
 pub mod jwt;
 pub mod keys;
