@@ -83,6 +83,7 @@ async fn list(
 /// A device
 #[utoipa::path(
     get,
+    operation_id = "device",
     path = "/v1/devices/{device}",
     tag = "devices",
     params(("device" = String, Path, description = "The device's id, percent-encoded", example = "pump-1")),

@@ -34,6 +34,7 @@ struct Receipts {
 /// 10,000 by default, and are gone after a restart.
 #[utoipa::path(
     get,
+    operation_id = "receipt",
     path = "/v1/uplinks/{id}",
     tag = "uplinks",
     params(("id" = String, Path, description = "The uplink's id: `id` of its answer, or the end of its `Location`", example = "0199a8c0-7c1e-7f50-9a55-2f6c8a1b2c3d")),
