@@ -7,7 +7,7 @@ use crate::broker::MqttVersion;
 use crate::device::{ConnectorName, DeviceId};
 use crate::profile::{Profile, UplinkTopic};
 use crate::session::SessionHandle;
-use crate::uplink::{Lane, Pace};
+use crate::uplink::Lane;
 
 /// A broker with the profile of its platform.
 #[derive(Debug)]
@@ -20,8 +20,6 @@ pub struct Connector {
     pub profile_name: String,
     /// The protocol version that was written down; MQTT 5 with a fallback otherwise.
     pub version: Option<MqttVersion>,
-    /// How fast what is stored is sent; as fast as the broker takes it otherwise.
-    pub pace: Option<Pace>,
 }
 
 /// A registered device.

@@ -14,9 +14,9 @@ use crate::profile::{
 use crate::registry;
 use crate::secret::Secret;
 use crate::session::{
-    Password, Routes, Session, SessionHandle, SessionSpec, Shared, VersionChoice,
+    Pace, Password, Routes, Session, SessionHandle, SessionSpec, Shared, VersionChoice,
 };
-use crate::uplink::{Lane, Pace};
+use crate::uplink::Lane;
 
 /// Why a configuration that is valid in itself cannot be run.
 #[derive(Debug, thiserror::Error)]
@@ -175,6 +175,7 @@ struct Planner<'a> {
     shared: &'a Shared,
     reach: Reach<'a>,
     version: Arc<VersionChoice>,
+    pace: Option<Arc<Pace>>,
     registered: Arc<registry::Connector>,
 }
 
@@ -194,7 +195,6 @@ impl<'a> Planner<'a> {
             profile: connector.profile.clone(),
             profile_name: connector.profile_name.clone(),
             version,
-            pace: connector.drain_rate.map(Pace::new),
         });
         Ok(Self {
             config,
@@ -202,6 +202,7 @@ impl<'a> Planner<'a> {
             shared,
             reach,
             version: VersionChoice::new(version),
+            pace: connector.drain_rate.map(|rate| Arc::new(Pace::new(rate))),
             registered,
         })
     }
@@ -363,6 +364,7 @@ impl<'a> Planner<'a> {
             session_expiry: u32::try_from(profile.connect.session_expiry.as_secs())
                 .unwrap_or(u32::MAX),
             version: Arc::clone(&self.version),
+            pace: self.pace.clone(),
             routes,
             content_types_v3: profile.uplink.content_types_v3.clone(),
             max_incoming: MAX_INCOMING_BYTES,

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::budget::Budget;
 use super::gate::ConnectGate;
+use super::pace::Pace;
 use super::routes::Routes;
 use crate::broker::MqttVersion;
 use crate::device::{ConnectorName, DeviceId};
@@ -61,6 +62,8 @@ pub struct SessionSpec {
     pub session_expiry: u32,
     /// Which protocol version to speak.
     pub version: Arc<VersionChoice>,
+    /// How fast patient messages are sent; as fast as the broker takes them without one.
+    pub pace: Option<Arc<Pace>>,
     /// Subscriptions, and whose they are.
     pub routes: Routes,
     /// What may be sent where the connection is MQTT 3.1.1.

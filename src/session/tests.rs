@@ -241,6 +241,7 @@ impl Bench {
             keep_alive: 60,
             session_expiry: 0,
             version: VersionChoice::new(None),
+            pace: None,
             routes,
             content_types_v3: vec![ContentTypeRule::from("application/json".to_owned())],
             max_incoming: 1 << 20,
@@ -689,6 +690,32 @@ async fn a_session_has_begun_when_its_subscriptions_are_answered() {
     })
     .await;
     within("the beginning", begun).await.unwrap();
+}
+
+#[tokio::test]
+async fn patient_messages_are_paced_and_hold_back_what_is_behind_them() {
+    let bench = Bench::new(|spec| spec.pace = Some(Arc::new(Pace::new(10)))).await;
+    let mut tickets = vec![bench.submit("direct")];
+    for number in 0..6 {
+        let text = number.to_string();
+        tickets.push(bench.handle.submit_patiently(publish(&text)).await.unwrap());
+    }
+    tickets.push(bench.submit("behind"));
+    let mut peer = Peer::welcome(&bench.listener).await;
+    assert_eq!(peer.take().await, "direct");
+    let start = Instant::now();
+    for expected in ["0", "1", "2", "3", "4", "5", "behind"] {
+        assert_eq!(peer.take().await, expected);
+    }
+    // Not a measure of speed: a machine that is slow only makes it longer.
+    assert!(
+        start.elapsed() >= Duration::from_millis(300),
+        "{:?}",
+        start.elapsed()
+    );
+    for ticket in tickets {
+        assert_eq!(within("an outcome", ticket).await, DELIVERED);
+    }
 }
 
 #[tokio::test]

@@ -141,9 +141,6 @@ impl Drain {
         };
         self.road
             .expect_stored(&self.device, uplink.id, &uplink.payload);
-        if let Some(pace) = &self.device.connector.pace {
-            pace.turn().await;
-        }
         match self.device.session.submit_patiently(publish).await {
             Ok(ticket) => {
                 self.on_the_way.push_back((uplink, ticket));

@@ -5,7 +5,7 @@
 //! - [`Uplinks`]: submit, wait, store what cannot be confirmed in time
 //! - [`Lane`]: the order of one device's uplinks between memory and the store
 //! - `road`: directly, by way of the store, or both
-//! - `drain`, [`Pace`]: feeding what is stored to the session
+//! - `drain`: feeding what is stored to the session
 //! - [`Receipt`]: what became of one uplink
 //! - [`IdempotencyKey`]: requests that may be sent twice
 //! - `confirm`, `desk`, [`PlatformOutcome`]: the platform's own answer, where there is one
@@ -17,7 +17,6 @@ mod drain;
 mod error;
 mod key;
 mod lane;
-mod pace;
 mod platform;
 mod receipt;
 mod road;
@@ -38,7 +37,6 @@ pub use error::UplinkError;
 pub(crate) use key::fingerprint;
 pub use key::{IdempotencyKey, KeyFormError, MAX_KEY_BYTES};
 pub use lane::Lane;
-pub use pace::Pace;
 pub use platform::{MAX_KEPT_BYTES, PlatformOutcome, Verdict};
 pub use receipt::Receipt;
 

@@ -131,7 +131,6 @@ fn device(id: &str, profile_name: &str) -> (Device, Detached) {
         .uplink_topic()
         .unwrap();
     let connector = Arc::new(Connector {
-        pace: None,
         name,
         profile,
         profile_name: profile_name.to_owned(),

@@ -58,6 +58,7 @@ pub(super) async fn run(
         renew_at: lifetime.map(|lifetime| now + renewal(lifetime, rand::random())),
         pinged_at: None,
         drain: None,
+        turn_at: None,
         subscribes: 0,
         same_session: false,
         probation: false,
@@ -142,6 +143,8 @@ struct Live<'a> {
     renew_at: Option<Instant>,
     pinged_at: Option<Instant>,
     drain: Option<Drain>,
+    /// When the connector's pace lets the next patient message go.
+    turn_at: Option<Instant>,
     /// SUBSCRIBEs that the broker has not answered.
     subscribes: usize,
     /// The broker still has the session that the repeated messages were sent in.
@@ -224,6 +227,10 @@ impl Live<'_> {
                 alarm_at = self.next_alarm();
                 alarm.as_mut().reset(alarm_at.into());
             }
+            if let Some(turn) = self.turn_at.filter(|turn| *turn < alarm_at) {
+                alarm_at = turn;
+                alarm.as_mut().reset(turn.into());
+            }
             tokio::select! {
                 biased;
                 owed = self.inbox.taken() => {
@@ -233,7 +240,7 @@ impl Live<'_> {
                 }
                 progress = self.connection.progress(), if self.inbox.has_room() => progress?,
                 command = self.session.commands.recv(), if self.has_room() => match command {
-                    Some(Command::Publish(entry)) => self.send(entry)?,
+                    Some(Command::Publish(entry)) => self.session.held.push_back(entry),
                     Some(Command::Connect) => {}
                     // Every handle is gone, and with them everybody who could want something.
                     None => self.start_drain(Ended::Shutdown),

@@ -74,6 +74,7 @@ impl Live<'_> {
     pub(super) fn has_room(&self) -> bool {
         self.drain.is_none()
             && !self.probation
+            && self.turn_at.is_none_or(|turn| turn <= Instant::now())
             && self.session.ledger.len() < self.limits.window
             && !self.connection.is_congested()
     }
@@ -89,9 +90,27 @@ impl Live<'_> {
                     Err(_) => return Ok(()),
                 },
             };
+            if self.must_wait(&entry) {
+                self.session.held.push_front(entry);
+                return Ok(());
+            }
             self.send(entry)?;
         }
         Ok(())
+    }
+
+    /// Whether the connector's pace holds a message back, and so everything behind it: the order goes before.
+    fn must_wait(&mut self, entry: &Entry) -> bool {
+        let Some(pace) = &self.session.spec.pace else {
+            return false;
+        };
+        if !entry.slip.is_patient() {
+            return false;
+        }
+        let now = Instant::now();
+        let turn = self.turn_at.take().unwrap_or_else(|| pace.turn(now));
+        self.turn_at = (turn > now).then_some(turn);
+        self.turn_at.is_some()
     }
 
     pub(super) fn send(&mut self, entry: Entry) -> Result<(), End> {
