@@ -37,6 +37,8 @@ pub use certificate::certificates;
 pub use client_identity::{ClientIdentity, IdentityError};
 pub use error::{KeyError, KeyProblem};
 pub use kid::{KidError, KidMode, kid};
+#[cfg(feature = "demo")]
+pub(crate) use pbe::{Purpose, bmp_password, derive as pkcs12_derive};
 pub use public_key::{Algorithm, MAX_RSA_BITS, MIN_RSA_BITS};
 pub use signing_key::SigningKey;
 pub use token::{IssueError, Token, TokenSpec, issue};

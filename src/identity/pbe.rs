@@ -20,7 +20,7 @@ const SHA1_RC2_40: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.1135
 
 /// What [`derive()`] makes (RFC 7292 appendix B.3).
 #[derive(Clone, Copy)]
-pub(super) enum Purpose {
+pub(crate) enum Purpose {
     Key = 1,
     Iv = 2,
     Mac = 3,
@@ -67,7 +67,7 @@ pub(super) fn decrypt_cbc<C: BlockCipherDecrypt + KeyInit>(
 }
 
 /// PKCS#12's key derivation (RFC 7292 appendix B.2); `password` as [`bmp_password`] makes it.
-pub(super) fn derive(
+pub(crate) fn derive(
     digest: &'static digest::Algorithm,
     password: &[u8],
     salt: &[u8],
@@ -98,7 +98,7 @@ pub(super) fn derive(
 }
 
 /// A passphrase as PKCS#12 hashes it: UTF-16, big-endian, with a terminating zero (RFC 7292 appendix B.1).
-pub(super) fn bmp_password(passphrase: &str) -> Zeroizing<Vec<u8>> {
+pub(crate) fn bmp_password(passphrase: &str) -> Zeroizing<Vec<u8>> {
     let mut bytes = Zeroizing::new(Vec::with_capacity(2 * passphrase.len() + 2));
     for unit in passphrase.encode_utf16().chain([0]) {
         bytes.extend_from_slice(&unit.to_be_bytes());

@@ -94,6 +94,20 @@ pub struct Connect {
     pub max_packet_size: u32,
 }
 
+impl Connect {
+    /// User name and password as the wire has them, if there is either: what is not there is empty.
+    pub(super) fn login(&self) -> Option<(String, String)> {
+        if self.username.is_none() && self.password.is_none() {
+            return None;
+        }
+        let password = self.password.as_ref().map(Secret::expose);
+        Some((
+            self.username.clone().unwrap_or_default(),
+            password.unwrap_or_default().to_owned(),
+        ))
+    }
+}
+
 /// CONNACK.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct ConnAck {

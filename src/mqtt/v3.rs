@@ -124,14 +124,7 @@ fn read_connect(connect: raw::Connect) -> Connect {
 }
 
 fn write_connect(connect: &Connect) -> raw::Connect {
-    let login = (connect.username.is_some() || connect.password.is_some()).then(|| raw::Login {
-        username: connect.username.clone().unwrap_or_default(),
-        password: connect
-            .password
-            .as_ref()
-            .map(|p| p.expose().to_owned())
-            .unwrap_or_default(),
-    });
+    let login = (connect.login()).map(|(username, password)| raw::Login { username, password });
     raw::Connect {
         protocol: wire::Protocol::V4,
         keep_alive: connect.keep_alive,

@@ -175,14 +175,7 @@ fn read_connect(connect: raw::Connect, login: Option<raw::Login>) -> Connect {
 }
 
 fn write_connect(connect: &Connect) -> raw::Packet {
-    let login = (connect.username.is_some() || connect.password.is_some()).then(|| raw::Login {
-        username: connect.username.clone().unwrap_or_default(),
-        password: connect
-            .password
-            .as_ref()
-            .map(|p| p.expose().to_owned())
-            .unwrap_or_default(),
-    });
+    let login = (connect.login()).map(|(username, password)| raw::Login { username, password });
     let properties = raw::ConnectProperties {
         session_expiry_interval: (connect.session_expiry > 0).then_some(connect.session_expiry),
         receive_maximum: Some(connect.receive_maximum),

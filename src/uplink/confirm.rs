@@ -1,7 +1,6 @@
 //! An uplink in the form that its platform expects, and the platform's own answer to it.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -9,7 +8,6 @@ use tracing::{debug, warn};
 
 use super::desk::Awaited;
 use super::platform::{PlatformOutcome, Verdict};
-use super::road::LOOK_UP;
 use super::{Accepted, Road, UplinkError, Uplinks, Wishes};
 use crate::device::DeviceId;
 use crate::message::{ContentType, UplinkId};
@@ -31,16 +29,16 @@ pub(super) struct Shaped {
 /// Refuses wishes that the device's connector cannot fulfil.
 pub(super) fn check_wishes(device: &Device, wishes: &Wishes) -> Result<(), UplinkError> {
     let profile = &device.connector.profile;
-    let envelope = profile.uplink.envelope.iter();
-    let known: Vec<_> = envelope
-        .flat_map(|envelope| envelope.parameters())
-        .map(|parameter| parameter.name)
-        .collect();
-    let unknown = (wishes.parameters.keys()).find(|name| !known.contains(&name.as_str()));
+    let known = || {
+        let envelope = profile.uplink.envelope.iter();
+        let parameters = envelope.flat_map(|envelope| envelope.parameters());
+        parameters.map(|parameter| parameter.name)
+    };
+    let unknown = (wishes.parameters.keys()).find(|name| known().all(|known| known != *name));
     if let Some(unknown) = unknown {
         return Err(UplinkError::NoSuchParameter {
             parameter: unknown.clone(),
-            known: known.into_iter().map(str::to_owned).collect(),
+            known: known().map(str::to_owned).collect(),
         });
     }
     if wishes.confirm_platform && profile.ack.is_none() {
@@ -153,7 +151,7 @@ impl Road {
     pub(super) async fn confirm(
         &self,
         mut accepted: Accepted,
-        awaited: Awaited,
+        mut awaited: Awaited,
         until: Instant,
     ) -> Result<Accepted, UplinkError> {
         let receipt = &mut accepted.receipt;
@@ -168,7 +166,8 @@ impl Road {
                 .await?
                 .and_then(|receipt| receipt.platform)
         } else {
-            self.await_platform(awaited, until).await
+            let answered = self.wait_for(&mut awaited, until).await;
+            answered.and_then(Result::ok)
         };
         let outcome = outcome.unwrap_or(PlatformOutcome::UNKNOWN);
         if outcome.verdict == Verdict::Refused {
@@ -179,21 +178,6 @@ impl Road {
         }
         receipt.platform = Some(outcome);
         Ok(accepted)
-    }
-
-    async fn await_platform(
-        &self,
-        mut awaited: Awaited,
-        until: Instant,
-    ) -> Option<PlatformOutcome> {
-        loop {
-            let left = until.saturating_duration_since(Instant::now());
-            match tokio::time::timeout(left.min(LOOK_UP), &mut awaited).await {
-                Ok(outcome) => return outcome.ok(),
-                Err(_) if left <= LOOK_UP || self.hurry.load(Ordering::Relaxed) => return None,
-                Err(_) => {}
-            }
-        }
     }
 
     /// Writes an answer on a receipt: one in memory, or one in the store.

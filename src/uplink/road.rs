@@ -21,7 +21,7 @@ use crate::store::Engine;
 use crate::store::records::{Begun, BodyHash, KeyedAnswer, ReceiptStatus};
 
 /// How often a request that waits looks whether the program ends.
-pub(super) const LOOK_UP: Duration = Duration::from_secs(1);
+const LOOK_UP: Duration = Duration::from_secs(1);
 
 /// What the whole road shares.
 pub(super) struct Road {
@@ -78,6 +78,19 @@ impl Order {
             other => Err(other.into()),
         }
     }
+
+    /// What a request is told when it stops waiting and nothing is stored.
+    fn given_up(
+        &self,
+        ticket: Ticket,
+        not_sent: impl FnOnce() -> UplinkError,
+    ) -> Result<Receipt, UplinkError> {
+        match ticket.withdraw() {
+            Withdrawn::Settled(outcome) => self.settled(outcome, 1),
+            Withdrawn::Unconfirmed => Err(UplinkError::Unconfirmed),
+            Withdrawn::NotSent => Err(not_sent()),
+        }
+    }
 }
 
 impl Road {
@@ -99,7 +112,7 @@ impl Road {
         mut ticket: Ticket,
         wait: Duration,
     ) -> Result<Receipt, UplinkError> {
-        if let Some(outcome) = self.outcome(&mut ticket, wait).await {
+        if let Some(outcome) = self.wait_for(&mut ticket, Instant::now() + wait).await {
             let mut receipt = order.settled(outcome, ticket.attempts())?;
             self.recent.put(receipt.clone());
             if order.expects_answer
@@ -111,11 +124,7 @@ impl Road {
             return Ok(receipt);
         }
         if self.store.is_none() {
-            return match ticket.withdraw() {
-                Withdrawn::Settled(outcome) => order.settled(outcome, 1),
-                Withdrawn::Unconfirmed => Err(UplinkError::Unconfirmed),
-                Withdrawn::NotSent => Err(not_sent(device)),
-            };
+            return order.given_up(ticket, || not_sent(device));
         }
         // Not the request's own task: a client that goes away now must not leave the uplink half stored.
         let (road, device) = (Arc::clone(self), Arc::clone(device));
@@ -125,12 +134,15 @@ impl Road {
         storing.await.unwrap_or(Err(UplinkError::Closing))
     }
 
-    /// What becomes of a ticket within the wait; looks up now and then, for the end of the program.
-    pub(super) async fn outcome(&self, ticket: &mut Ticket, wait: Duration) -> Option<Outcome> {
-        let end = Instant::now() + wait;
+    /// What comes of something until then; looks up now and then, for the end of the program.
+    pub(super) async fn wait_for<F: Future + Unpin>(
+        &self,
+        something: &mut F,
+        until: Instant,
+    ) -> Option<F::Output> {
         loop {
-            let left = end.saturating_duration_since(Instant::now());
-            match tokio::time::timeout(left.min(LOOK_UP), &mut *ticket).await {
+            let left = until.saturating_duration_since(Instant::now());
+            match tokio::time::timeout(left.min(LOOK_UP), &mut *something).await {
                 Ok(outcome) => return Some(outcome),
                 Err(_) if left <= LOOK_UP || self.hurry.load(Ordering::Relaxed) => return None,
                 Err(_) => {}
@@ -159,11 +171,7 @@ impl Road {
         device.lane.begin_shadow(stored.seq);
         if let Err(error) = store.enqueue(stored.clone(), None).await {
             device.lane.end_shadow(stored.seq);
-            return match ticket.withdraw() {
-                Withdrawn::Settled(outcome) => order.settled(outcome, 1),
-                Withdrawn::Unconfirmed => Err(UplinkError::Unconfirmed),
-                Withdrawn::NotSent => Err(error.into()),
-            };
+            return order.given_up(ticket, || error.into());
         }
         let queued = order.receipt(ReceiptStatus::Queued);
         let road = Arc::clone(&self);
