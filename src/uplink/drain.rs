@@ -71,6 +71,7 @@ impl Drain {
                 Vec::new()
             };
             let nothing_new = page.is_empty();
+            let before = self.after;
             for uplink in page {
                 if uplink.seq >= horizon.before {
                     break;
@@ -78,6 +79,10 @@ impl Drain {
                 if !self.take(uplink).await {
                     return false;
                 }
+            }
+            if self.after != before && self.on_the_way.len() < WINDOW {
+                // There may be more behind this page, and nothing tells: a page of shadows brings nothing on the way.
+                continue;
             }
             if nothing_new && room > 0 && self.device.lane.become_direct(&horizon) {
                 if !self.settle_rest().await {

@@ -275,3 +275,29 @@ async fn without_a_confirmation_or_a_place_in_the_store_nothing_is_sent_later() 
     assert_eq!(post(&bridge.http, "wait=30", "after").await.status, 200);
     assert_eq!(texts(&observer.wait_count(2).await), ["other", "after"]);
 }
+
+#[tokio::test]
+async fn what_is_stored_behind_many_that_wait_in_memory_is_delivered_without_another_push() {
+    let mut broker = Mosquitto::start().await;
+    let bridge = TestBridge::start(&plain(broker.addr(), "")).await;
+    assert_eq!(post(&bridge.http, "wait=9", "0").await.status, 200);
+    broker.kill9();
+    bridge.until("pump-1", "backing_off").await;
+    // These keep their places in the session's queue: more of them than the drain reads from the store at once.
+    let waiting = (0..150).map(|number| {
+        let http = bridge.http.clone();
+        tokio::spawn(async move { post(&http, "wait=1", &number.to_string()).await })
+    });
+    for waiting in waiting.collect::<Vec<_>>() {
+        queued(&waiting.await.unwrap());
+    }
+    let last = queued(&post(&bridge.http, "respond-async", "last").await);
+    broker.restart().await;
+    until_delivered(&bridge, &last).await;
+    // And the lane is direct again: nothing has to go by way of the disk.
+    eventually("the backlog to be gone", DEADLINE, async || {
+        bridge.session("pump-1").await["backlog"]["count"] == 0
+    })
+    .await;
+    assert_eq!(post(&bridge.http, "wait=9", "after").await.status, 200);
+}
