@@ -1,7 +1,7 @@
 //! Which devices there are, and the session that each one uses.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use crate::broker::MqttVersion;
 use crate::device::{ConnectorName, DeviceId};
@@ -34,13 +34,13 @@ pub struct Device {
     /// The topics that it publishes on.
     pub topic: UplinkTopic,
     /// The order of its uplinks between memory and the store.
-    pub lane: Lane,
+    pub lane: Arc<Lane>,
 }
 
-/// All registered devices, by id.
+/// All registered devices, by id. They come and go while requests look them up.
 #[derive(Debug, Default)]
 pub struct Registry {
-    devices: BTreeMap<DeviceId, Arc<Device>>,
+    devices: RwLock<BTreeMap<DeviceId, Arc<Device>>>,
 }
 
 impl Registry {
@@ -50,33 +50,41 @@ impl Registry {
             .into_iter()
             .map(|device| (device.id.clone(), Arc::new(device)));
         Self {
-            devices: devices.collect(),
+            devices: RwLock::new(devices.collect()),
         }
     }
 
     /// The device with this id.
-    pub fn get(&self, id: &DeviceId) -> Option<&Arc<Device>> {
-        self.devices.get(id)
+    pub fn get(&self, id: &DeviceId) -> Option<Arc<Device>> {
+        self.read().get(id).cloned()
     }
 
-    /// Devices in the order of their ids, from the one behind `after` on.
-    pub fn page<'a>(
-        &'a self,
-        after: Option<&'a DeviceId>,
-    ) -> impl Iterator<Item = &'a Arc<Device>> {
+    /// At most so many devices in the order of their ids, from the one behind `after` on.
+    pub fn page(&self, after: Option<&DeviceId>, limit: usize) -> Vec<Arc<Device>> {
         use std::ops::Bound::{Excluded, Unbounded};
-        self.devices
+        self.read()
             .range::<DeviceId, _>((after.map_or(Unbounded, Excluded), Unbounded))
-            .map(|(_, device)| device)
+            .map(|(_, device)| Arc::clone(device))
+            .take(limit)
+            .collect()
+    }
+
+    /// All of them, in the order of their ids.
+    pub fn all(&self) -> Vec<Arc<Device>> {
+        self.page(None, usize::MAX)
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.devices.len()
+        self.read().len()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.devices.is_empty()
+        self.read().is_empty()
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, BTreeMap<DeviceId, Arc<Device>>> {
+        self.devices.read().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -306,7 +306,7 @@ impl<'a> Planner<'a> {
                 connector: Arc::clone(&self.registered),
                 session: handle.clone(),
                 topic,
-                lane: Lane::default(),
+                lane: Arc::new(Lane::default()),
             }));
     }
 

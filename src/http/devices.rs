@@ -73,9 +73,13 @@ async fn list(
         }
     }
     let limit = limit.unwrap_or(DEFAULT_PAGE);
-    let mut page = registry.page(after.as_ref());
-    let devices: Vec<_> = page.by_ref().take(limit).map(DeviceBody::of).collect();
-    let more = page.next().is_some();
+    let page = registry.page(after.as_ref(), limit + 1);
+    let more = page.len() > limit;
+    let devices: Vec<_> = page
+        .iter()
+        .take(limit)
+        .map(|device| DeviceBody::of(device))
+        .collect();
     let next = devices.last().filter(|_| more).map(|last| last.id.clone());
     Ok(Json(DevicePage { devices, next }))
 }
@@ -99,7 +103,7 @@ async fn show(
     DevicePath(id): DevicePath,
     uri: Uri,
 ) -> Result<Json<DeviceBody>, Problem> {
-    Ok(Json(DeviceBody::of(find(&registry, &id, &uri)?)))
+    Ok(Json(DeviceBody::of(&find(&registry, &id, &uri)?)))
 }
 
 /// The session that carries a device
@@ -127,7 +131,7 @@ async fn session(
     Ok(Json(SessionBody::of(&device.session, backlog)))
 }
 
-fn find<'a>(registry: &'a Registry, id: &DeviceId, uri: &Uri) -> Result<&'a Arc<Device>, Problem> {
+fn find(registry: &Registry, id: &DeviceId, uri: &Uri) -> Result<Arc<Device>, Problem> {
     if let Some((name, _)) = query::parameters(uri)?.first() {
         return Err(query::unknown(name, "none"));
     }

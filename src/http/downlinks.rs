@@ -195,7 +195,7 @@ impl Listen {
     /// The devices, each once.
     fn find(&self, ids: Vec<DeviceId>) -> Result<BTreeMap<DeviceId, Arc<Device>>, Problem> {
         let find = |id: DeviceId| match self.registry.get(&id) {
-            Some(device) => Ok((id, Arc::clone(device))),
+            Some(device) => Ok((id, device)),
             None => Err(Problem::unknown_device(&id)),
         };
         ids.into_iter().map(find).collect()

@@ -42,9 +42,10 @@ impl Health {
 
     /// How things stand now. Takes time in proportion to the number of devices.
     pub fn report(&self) -> Report {
+        let devices = self.registry.all();
         let mut connectors: BTreeMap<&ConnectorName, ConnectorHealth> = BTreeMap::new();
         let mut seen = HashSet::new();
-        for device in self.registry.page(None) {
+        for device in &devices {
             let name = &device.connector.name;
             let connector = connectors
                 .entry(name)

@@ -33,9 +33,10 @@ impl Metrics {
 
     /// All figures of this moment, in Prometheus's text format. Takes time in proportion to the number of devices.
     pub fn render(&self) -> String {
+        let devices = self.registry.all();
         let mut connectors: BTreeMap<&str, ConnectorFigures> = BTreeMap::new();
         let mut seen = HashSet::new();
-        for device in self.registry.page(None) {
+        for device in &devices {
             let figures = connectors
                 .entry(device.connector.name.as_str())
                 .or_default();

@@ -6,7 +6,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use tracing::{debug, warn};
 
-use super::desk::Awaited;
+use super::desk::{Awaited, Desk};
 use super::platform::{PlatformOutcome, Verdict};
 use super::{Accepted, Road, UplinkError, Uplinks, Wishes};
 use crate::device::DeviceId;
@@ -88,10 +88,10 @@ pub(super) fn shape(
 impl Uplinks {
     /// Takes a message from a device's ack topic: tells whoever waits for it, and writes it on the uplink's receipt.
     pub fn platform_answered(&self, device: &DeviceId, payload: &[u8]) {
-        let device = self.registry.get(device);
-        let Some((device, ack)) =
-            device.and_then(|device| Some((device, device.connector.profile.ack.as_ref()?)))
-        else {
+        let Some(device) = self.registry.get(device) else {
+            return;
+        };
+        let Some(ack) = &device.connector.profile.ack else {
             return;
         };
         let answers = match ack.read(payload) {
@@ -183,6 +183,7 @@ impl Road {
     /// Writes an answer on a receipt: one in memory, or one in the store.
     fn write_answer(&self, device: &DeviceId, uplink: UplinkId, outcome: PlatformOutcome) {
         if self.recent.answered(uplink, device, &outcome) {
+            self.desk.written(uplink, &outcome);
             return;
         }
         let Some(store) = self.store.clone() else {
@@ -192,9 +193,9 @@ impl Road {
             warn!("more answers of platforms come than can be written on receipts");
             return;
         };
-        let device = device.clone();
+        let (device, desk) = (device.clone(), Arc::clone(&self.desk));
         self.tasks.spawn(async move {
-            write_on_stored(&*store, &device, uplink, outcome).await;
+            write_on_stored(&*store, &desk, &device, uplink, outcome).await;
             drop(permit);
         });
     }
@@ -212,7 +213,7 @@ impl Road {
             // Whether it is durable or only in memory yet: it can be read now.
             let _ = settled.await;
             if let Some(outcome) = desk.recorded(uplink) {
-                write_on_stored(&*store, &device, uplink, outcome).await;
+                write_on_stored(&*store, &desk, &device, uplink, outcome).await;
             }
         });
     }
@@ -220,6 +221,7 @@ impl Road {
 
 async fn write_on_stored(
     store: &dyn Engine,
+    desk: &Desk,
     device: &DeviceId,
     uplink: UplinkId,
     outcome: PlatformOutcome,
@@ -233,6 +235,7 @@ async fn write_on_stored(
                 platform: Some(outcome.to_text()),
                 ..receipt
             }]);
+            desk.written(uplink, &outcome);
         }
         Ok(_) => debug!(%device, "the platform answered to an uplink without a receipt"),
         Err(error) => warn!(%device, "a platform's answer is not on its receipt: {error}"),

@@ -38,8 +38,8 @@ struct Entry {
     text: Box<str>,
     since: Instant,
     waiting: Option<oneshot::Sender<PlatformOutcome>>,
-    /// What came before the uplink had its receipt.
-    early: Option<PlatformOutcome>,
+    /// What has come and is not on the uplink's receipt yet.
+    unwritten: Option<PlatformOutcome>,
     /// Whether its receipt is where it can be found.
     recorded: bool,
 }
@@ -97,11 +97,8 @@ impl Desk {
             // Whoever waited may have gone.
             let _ = waiting.send(outcome.clone());
         }
-        if entry.recorded {
-            return Some(uplink);
-        }
-        entry.early = Some(outcome.clone());
-        None
+        entry.unwritten = Some(outcome.clone());
+        entry.recorded.then_some(uplink)
     }
 
     /// Whether answers to this uplink are expected.
@@ -114,7 +111,21 @@ impl Desk {
         let mut expected = self.lock();
         let entry = expected.uplinks.get_mut(&uplink)?;
         entry.recorded = true;
-        entry.early.take()
+        entry.unwritten.clone()
+    }
+
+    /// What has come for an uplink and is not on its receipt yet: whoever asks for the receipt meanwhile is told all the same.
+    pub(super) fn unwritten(&self, uplink: UplinkId) -> Option<PlatformOutcome> {
+        self.lock().uplinks.get(&uplink)?.unwritten.clone()
+    }
+
+    /// The answer is on the receipt.
+    pub(super) fn written(&self, uplink: UplinkId, outcome: &PlatformOutcome) {
+        if let Some(entry) = self.lock().uplinks.get_mut(&uplink)
+            && entry.unwritten.as_ref() == Some(outcome)
+        {
+            entry.unwritten = None;
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Expected> {
@@ -140,7 +151,7 @@ impl Expected {
                 text: text.into(),
                 since: now,
                 waiting: None,
-                early: None,
+                unwritten: None,
                 recorded: false,
             };
             self.uplinks.insert(uplink, entry);
@@ -197,9 +208,17 @@ mod tests {
         assert!(awaited.try_recv().is_err());
         assert_eq!(desk.answer(&device("a"), "7", &outcome(2)), None);
         assert_eq!(awaited.try_recv(), Ok(outcome(2)));
-        // It came before the receipt, which is told of it, once.
+        // It came before the receipt, and is known until it is written there.
         assert_eq!(desk.recorded(uplink), Some(outcome(2)));
-        assert_eq!(desk.recorded(uplink), None);
+        assert_eq!(desk.unwritten(uplink), Some(outcome(2)));
+        desk.written(uplink, &outcome(1));
+        assert_eq!(
+            desk.unwritten(uplink),
+            Some(outcome(2)),
+            "another one was written"
+        );
+        desk.written(uplink, &outcome(2));
+        assert_eq!(desk.unwritten(uplink), None);
     }
 
     #[test]

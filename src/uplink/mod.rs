@@ -132,7 +132,7 @@ impl Uplinks {
         };
         for (id, backlog) in store.backlogs() {
             match self.registry.get(&id) {
-                Some(device) if device.lane.become_stored() => self.road.start_drain(device),
+                Some(device) if device.lane.become_stored() => self.road.start_drain(&device),
                 Some(_) => {}
                 None => warn!(
                     device = %id, uplinks = backlog.count,
@@ -163,17 +163,17 @@ impl Uplinks {
         let Some(device) = self.registry.get(&uplink.device) else {
             return Err(UplinkError::UnknownDevice(uplink.device));
         };
-        confirm::check_wishes(device, &wishes)?;
-        let mut publish = check(device, &uplink)?;
+        confirm::check_wishes(&device, &wishes)?;
+        let mut publish = check(&device, &uplink)?;
         let until = Instant::now() + wishes.wait;
         // Of what was posted: the id in what is published is another one each time.
         let posted = (wishes.key.as_ref()).map(|_| key::fingerprint(&uplink, &wishes.parameters));
         let id = UplinkId::new();
-        let shaped = confirm::shape(device, &publish, &wishes, id)?;
+        let shaped = confirm::shape(&device, &publish, &wishes, id)?;
         publish.payload = shaped.payload.clone();
         uplink.payload = shaped.payload;
         let ack_id = shaped.ack_id.as_deref();
-        let awaited = self.road.expect(device, id, ack_id, &wishes)?;
+        let awaited = self.road.expect(&device, id, ack_id, &wishes)?;
         let order = Order {
             id,
             accepted_at: SystemTime::now(),
@@ -181,7 +181,9 @@ impl Uplinks {
             expects_answer: ack_id.is_some(),
             uplink,
         };
-        let accepted = self.accept(device, publish, order, posted, &wishes).await?;
+        let accepted = self
+            .accept(&device, publish, order, posted, &wishes)
+            .await?;
         match awaited {
             Some(awaited) => self.road.confirm(accepted, awaited, until).await,
             None => Ok(accepted),

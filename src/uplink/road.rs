@@ -98,10 +98,16 @@ impl Road {
         if let Some(receipt) = self.recent.get(id) {
             return Ok(Some(receipt));
         }
-        match &self.store {
-            Some(store) => Ok(store.receipt(id).await?.map(Receipt::from)),
-            None => Ok(None),
+        let Some(store) = &self.store else {
+            return Ok(None);
+        };
+        // Asked first: an answer that is written while the store is read is then known from one of the two.
+        let unwritten = self.desk.unwritten(id);
+        let mut receipt = store.receipt(id).await?.map(Receipt::from);
+        if let (Some(receipt), Some(_)) = (&mut receipt, &unwritten) {
+            receipt.platform = unwritten;
         }
+        Ok(receipt)
     }
 
     /// Waits for an uplink that is in its session's queue; stores it when that takes too long.
@@ -119,6 +125,7 @@ impl Road {
                 && let Some(answer) = self.desk.recorded(order.id)
             {
                 self.recent.answered(order.id, &device.id, &answer);
+                self.desk.written(order.id, &answer);
                 receipt.platform = Some(answer);
             }
             return Ok(receipt);
