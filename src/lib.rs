@@ -24,8 +24,9 @@
 //! | [`mqtt`] | packets and byte streams; the only importer of `rumqttc` |
 //! | [`downlink`] | fan-out to listeners, and what they can replay |
 //! | [`store`] | what survives a restart: queued uplinks, receipts, idempotency keys, downlink history |
+//! | [`vault`] | those of the store's records that hold secrets, sealed |
 //! | [`profile`] | platforms as data |
-//! | [`identity`] | keys, key ids, tokens |
+//! | [`identity`] | keys, key ids, tokens, sealing |
 //! | [`device`], [`topic`], [`message`], [`broker`], [`secret`] | domain types, parsed once, plain data |
 //! | [`observe`] | whether the bridge can do its work, and its figures |
 //! | [`demo`] | the embedded broker that checks what platforms check |
@@ -65,3 +66,4 @@ pub mod session;
 pub mod store;
 pub mod topic;
 pub mod uplink;
+pub mod vault;

@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use super::error::CliError;
 use crate::config::{read_file, read_secret};
-use crate::identity::{Algorithm, SigningKey};
+use crate::identity::{Algorithm, SealingKey, SigningKey};
 use crate::secret::Secret;
 
 const EXAMPLES: &str = "\
@@ -18,6 +18,7 @@ Examples:
   causeway keys new --algorithm es256 --out pump-1.pem
   causeway keys new --algorithm rs256 --out pump-1.pem --passphrase-file passphrase
   causeway keys show pump-1.pem
+  causeway keys seal-key --out seal.key
 
 The public key that is printed is what the platform wants to have; with akenza, paste it into the device's credentials.";
 
@@ -47,6 +48,12 @@ pub(super) enum Command {
         #[arg(long, value_name = "FILE")]
         passphrase_file: Option<PathBuf>,
     },
+    /// Make the key that private keys and secrets are sealed with in the store ([store] encryption_key_file)
+    SealKey {
+        /// The file to make, readable by its owner alone; one that exists is never overwritten
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
 }
 
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
@@ -74,8 +81,20 @@ impl Command {
                     .map(|key| describe(&key))
                     .map_err(CliError::from)
             }
+            Self::SealKey { out } => seal_key(&out),
         }
     }
+}
+
+fn seal_key(out: &Path) -> Result<String, CliError> {
+    let key = SealingKey::generate().map_err(|error| CliError::Failed(error.to_string()))?;
+    let text = Zeroizing::new(format!("{}\n", *key));
+    keep(out, text.as_bytes())?;
+    eprintln!(
+        "keep a copy of it in another place: what is sealed with it is lost without it. In the configuration:"
+    );
+    let file = toml::Value::from(out.display().to_string());
+    Ok(format!("[store]\nencryption_key_file = {file}\n"))
 }
 
 fn new(
@@ -92,14 +111,19 @@ fn new(
         pem = encrypt(&pem, passphrase)
             .map_err(|error| CliError::Failed(format!("the key cannot be encrypted: {error}")))?;
     }
-    create(out, pem.as_bytes()).map_err(|error| match error.kind() {
+    keep(out, pem.as_bytes())?;
+    Ok(describe(&key))
+}
+
+/// Makes the file of a key.
+fn keep(out: &Path, content: &[u8]) -> Result<(), CliError> {
+    create(out, content).map_err(|error| match error.kind() {
         io::ErrorKind::AlreadyExists => CliError::Failed(format!(
             "{} exists, and a key is never overwritten; choose another name",
             out.display()
         )),
         _ => CliError::Io(out.to_owned(), error),
-    })?;
-    Ok(describe(&key))
+    })
 }
 
 /// The public half as text. What stands behind the PEM block does not disturb those who read it (RFC 7468 §5.2).
@@ -210,6 +234,21 @@ mod tests {
         std::fs::write(&wrong, "wrong").unwrap();
         let error = show(&out, Some(wrong)).unwrap_err().to_string();
         assert!(error.contains("passphrase is wrong"), "{error}");
+    }
+
+    #[test]
+    fn a_sealing_key_is_one_that_the_configuration_takes() {
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path().join("seal.key");
+        let lines = Command::SealKey { out: out.clone() }.run().unwrap();
+        let config = crate::config::Config::from_text(&lines, "", "".as_ref(), []).unwrap();
+        let text = std::fs::read_to_string(&out).unwrap();
+        let key = SealingKey::from_text(&text).unwrap();
+        assert_eq!(config.store.encryption_key.unwrap().id(), key.id());
+        assert_eq!(config.warnings, [], "its owner alone can read it");
+        assert!(!lines.contains(text.trim()));
+        let error = Command::SealKey { out }.run().unwrap_err().to_string();
+        assert!(error.contains("seal.key exists"), "{error}");
     }
 
     #[test]

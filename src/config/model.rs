@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 use super::Warning;
 use crate::broker::{BrokerUrl, Host, MqttVersion, Proxy};
 use crate::device::{ConnectorName, DeviceId};
+use crate::identity::SealingKey;
 use crate::profile::{Profile, ScopeValues};
 use crate::secret::Secret;
 
@@ -117,6 +118,10 @@ pub struct Store {
     /// The store's file; nothing is stored, and nothing answered with 202, without one. Default: `causeway.redb` beside
     /// the configuration.
     pub path: Option<PathBuf>,
+    /// `encryption_key_file`: what private keys and secrets of devices are sealed with in the store (AES-256-GCM): a file
+    /// with 32 random bytes in Base64 or as 64 hexadecimal digits. What was stored without it is sealed at the next start;
+    /// what is sealed cannot be read without it. Messages are not sealed. Default: none, and they are stored in plain.
+    pub encryption_key: Option<Arc<SealingKey>>,
     /// How much is kept.
     pub limits: crate::store::Limits,
     /// Receipts of uplinks that were confirmed without being stored; in memory. Default 10,000.

@@ -1,10 +1,12 @@
 //! `[store]` and `[downlinks]`: what survives a restart, and how much of it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::files::Files;
 use super::model::{Downlinks, Store};
 use super::section::Section;
+use crate::identity::SealingKey;
 use crate::store::{HistoryLimits, KeyLimits, Limits, QueueLimits, ReceiptLimits};
 
 const MIB: usize = 1024 * 1024;
@@ -14,6 +16,7 @@ const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// The store's file where none is named, beside the configuration.
 const DEFAULT_PATH: &str = "causeway.redb";
+const ENCRYPTION_KEY_FILE: &str = "encryption_key_file";
 
 pub(super) fn downlinks(mut section: Section<'_>) -> Downlinks {
     let downlinks = Downlinks {
@@ -48,6 +51,13 @@ pub(super) fn store(mut section: Section<'_>, files: &Files<'_>, downlinks: &Dow
         age: section.duration("key_age", 24 * HOUR, HOUR / 60..=YEAR),
         count: section.count("keys", 100_000, 1..=100_000_000).into(),
     };
+    let encryption_key = encryption_key(&mut section, files);
+    if !enabled && section.has(ENCRYPTION_KEY_FILE) {
+        section.error(
+            ENCRYPTION_KEY_FILE,
+            "has no effect with enabled = false: nothing is stored; remove one of the two",
+        );
+    }
     let recent_receipts = section.count("recent_receipts", 10_000, 0..=10_000_000) as usize;
     section.finish();
     let history = HistoryLimits {
@@ -59,6 +69,7 @@ pub(super) fn store(mut section: Section<'_>, files: &Files<'_>, downlinks: &Dow
     };
     Store {
         path: enabled.then(|| files.resolve(path)),
+        encryption_key,
         limits: Limits {
             uplinks,
             receipts,
@@ -68,4 +79,15 @@ pub(super) fn store(mut section: Section<'_>, files: &Files<'_>, downlinks: &Dow
         },
         recent_receipts,
     }
+}
+
+/// What secrets are sealed with. A problem is reported.
+fn encryption_key(section: &mut Section<'_>, files: &Files<'_>) -> Option<Arc<SealingKey>> {
+    let file = files.private(section, ENCRYPTION_KEY_FILE)?;
+    let path = file.path.display();
+    let text = std::str::from_utf8(&file.bytes).unwrap_or("not text");
+    SealingKey::from_text(text)
+        .map(Arc::new)
+        .map_err(|error| section.error(ENCRYPTION_KEY_FILE, format_args!("{path}: {error}")))
+        .ok()
 }

@@ -75,11 +75,7 @@ async fn list(
     let limit = limit.unwrap_or(DEFAULT_PAGE);
     let page = registry.page(after.as_ref(), limit + 1);
     let more = page.len() > limit;
-    let devices: Vec<_> = page
-        .iter()
-        .take(limit)
-        .map(|device| DeviceBody::of(device))
-        .collect();
+    let devices: Vec<_> = page.iter().take(limit).map(DeviceBody::of).collect();
     let next = devices.last().filter(|_| more).map(|last| last.id.clone());
     Ok(Json(DevicePage { devices, next }))
 }

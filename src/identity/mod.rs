@@ -8,6 +8,8 @@
 //! PKCS#12 ─► ber ─► pkcs12 ───────┘
 //! ```
 //!
+//! `sealing` encrypts what is stored of all this.
+//!
 //! Nothing here reads a file, the environment or the clock: the caller passes the bytes, the path that they came
 //! from (errors name it) and the time. A private key is in memory only, and cleared when it is dropped.
 
@@ -22,6 +24,7 @@ mod pem;
 mod pkcs12;
 mod private_key;
 mod public_key;
+mod sealing;
 mod signing_key;
 mod token;
 mod traditional;
@@ -40,6 +43,7 @@ pub use kid::{KidError, KidMode, kid};
 #[cfg(feature = "demo")]
 pub(crate) use pbe::{Purpose, bmp_password, derive as pkcs12_derive};
 pub use public_key::{Algorithm, MAX_RSA_BITS, MIN_RSA_BITS};
+pub use sealing::{KeyId, Opened, SealError, Sealing, SealingKey, SealingKeyError};
 pub use signing_key::SigningKey;
 pub use token::{IssueError, Token, TokenSpec, issue};
 pub use validity::{EXPIRY_NOTICE, Warning};

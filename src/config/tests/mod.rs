@@ -16,6 +16,8 @@ impl Folder {
         folder.write("empty", "\n");
         folder.write("wild", "s3cret+\n");
         folder.write("binary", [0xff, 0xfe]);
+        folder.write("seal.key", SEAL_KEY);
+        folder.write("short.key", "MDEyMzQ1Njc4OWFiY2RlZg==\n");
         folder
     }
 
@@ -39,6 +41,8 @@ impl Folder {
         Config::from_text(text, "causeway.toml", self.0.path(), env)
     }
 }
+
+const SEAL_KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f\n";
 
 const AKENZA: &str = r#"[connectors.akenza]
 profile = "akenza-device"
