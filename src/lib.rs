@@ -28,6 +28,7 @@
 //! | [`profile`] | platforms as data |
 //! | [`identity`] | keys, key ids, tokens, sealing |
 //! | [`device`], [`topic`], [`message`], [`broker`], [`secret`] | domain types, parsed once, plain data |
+//! | [`tally`] | what is counted on the way: atomics of those who count |
 //! | [`observe`] | whether the bridge can do its work, and its figures |
 //! | [`demo`] | the embedded broker that checks what platforms check |
 //!
@@ -64,6 +65,7 @@ pub mod registry;
 pub mod secret;
 pub mod session;
 pub mod store;
+pub mod tally;
 pub mod topic;
 pub mod uplink;
 pub mod vault;

@@ -7,6 +7,7 @@ use crate::broker::MqttVersion;
 use crate::device::{ConnectorName, DeviceId};
 use crate::profile::{Profile, UplinkTopic};
 use crate::session::SessionHandle;
+use crate::tally::ConnectorTally;
 use crate::uplink::Lane;
 
 /// A broker with the profile of its platform.
@@ -20,6 +21,8 @@ pub struct Connector {
     pub profile_name: String,
     /// The protocol version that was written down; MQTT 5 with a fallback otherwise.
     pub version: Option<MqttVersion>,
+    /// What is counted of it.
+    pub tally: Arc<ConnectorTally>,
 }
 
 /// A registered device.

@@ -229,6 +229,7 @@ fn shared(config: &Config, downlinks: Arc<dyn DownlinkSink>, acks: Arc<dyn AckSi
             config.limits.concurrent_connects,
         )),
         budget: Budget::new(config.limits.queued_bytes),
+        tally: Arc::default(),
         downlinks,
         acks,
         shutdown: CancellationToken::new(),

@@ -195,6 +195,7 @@ impl<'a> Planner<'a> {
             profile: connector.profile.clone(),
             profile_name: connector.profile_name.clone(),
             version,
+            tally: shared.tally.connector(&connector.name),
         });
         Ok(Self {
             config,
@@ -371,6 +372,7 @@ impl<'a> Planner<'a> {
             queue: self.config.limits.queued_uplinks,
             window: WINDOW,
             eager: self.connector.connect == ConnectWhen::Eager,
+            tally: Arc::clone(&self.registered.tally),
         })
     }
 }

@@ -1,6 +1,7 @@
 //! How a connector's sessions reach their broker: proxy, TLS with a client certificate, WebSocket. Nothing is opened yet.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use rustls_pki_types::ServerName;
@@ -95,6 +96,7 @@ impl<'a> Reach<'a> {
         Some(Tls {
             config: tls::client_config(trust, identity, alpn),
             server_name: server_name.clone(),
+            certificate: identity.map(|identity| Arc::new(identity.validity())),
         })
     }
 }

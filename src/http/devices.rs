@@ -17,8 +17,9 @@ use super::query;
 use super::timestamp::Timestamp;
 use crate::device::DeviceId;
 use crate::registry::{Device, Registry};
-use crate::session::{Counters, SessionHandle, Trouble};
+use crate::session::{SessionHandle, Trouble};
 use crate::store::records::Backlog;
+use crate::tally::Counters;
 use crate::uplink::Uplinks;
 
 const DEFAULT_PAGE: usize = 100;

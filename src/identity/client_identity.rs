@@ -128,6 +128,11 @@ impl ClientIdentity {
         self.validity.not_after()
     }
 
+    /// What is needed to warn of its end later.
+    pub fn validity(&self) -> Validity {
+        self.validity.clone()
+    }
+
     /// Whether the certificate has expired, will soon, or is not valid yet.
     pub fn validity_at(&self, now: SystemTime) -> Option<Warning> {
         self.validity.at(now)

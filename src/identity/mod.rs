@@ -46,5 +46,5 @@ pub use public_key::{Algorithm, MAX_RSA_BITS, MIN_RSA_BITS};
 pub use sealing::{KeyId, Opened, SealError, Sealing, SealingKey, SealingKeyError};
 pub use signing_key::SigningKey;
 pub use token::{IssueError, Token, TokenSpec, issue};
-pub use validity::{EXPIRY_NOTICE, Warning};
+pub use validity::{EXPIRY_NOTICE, Validity, Warning};
 pub use verifying_key::{Claims, TokenError, VerifyingKey};

@@ -91,8 +91,8 @@ impl fmt::Display for Warning {
 }
 
 /// What of a certificate is needed to warn of its end.
-#[derive(Clone)]
-pub(super) struct Validity {
+#[derive(Debug, Clone)]
+pub struct Validity {
     file: PathBuf,
     subject: String,
     not_before: SystemTime,
@@ -114,12 +114,13 @@ impl Validity {
         &self.subject
     }
 
-    pub(super) fn not_after(&self) -> SystemTime {
+    /// The last moment at which it is valid.
+    pub fn not_after(&self) -> SystemTime {
         self.not_after
     }
 
-    /// Both ends belong to the certificate's time (RFC 5280 §4.1.2.5).
-    pub(super) fn at(&self, now: SystemTime) -> Option<Warning> {
+    /// Whether it has expired, will soon, or is not valid yet. Both ends belong to its time (RFC 5280 §4.1.2.5).
+    pub fn at(&self, now: SystemTime) -> Option<Warning> {
         let file = self.file.clone();
         let subject = self.subject.clone();
         let not_after = self.not_after;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::status::State;
 use crate::mqtt::reason::Reason;
+use crate::tally::Cause;
 
 /// A connection that held this long was a good one: the next trouble starts from the shortest delay again.
 const STABLE: Duration = Duration::from_secs(60);
@@ -26,6 +27,8 @@ pub(super) enum Ended {
         hint: &'static str,
         /// Whether the broker closed a working connection, and over what.
         close: Close,
+        /// What it is counted as.
+        cause: Cause,
     },
     /// CONNACK with a refusal.
     Refused {
@@ -47,6 +50,21 @@ pub(super) enum Ended {
     Renewal,
     /// The program ends.
     Shutdown,
+}
+
+impl Ended {
+    /// What it is counted as; `None` for the end of the program. A takeover is recognised by where it leaves the session.
+    pub(super) fn cause(&self, next: State) -> Option<Cause> {
+        Some(match self {
+            _ if next == State::TakenOver => Cause::TakenOver,
+            Self::Lost { cause, .. } => *cause,
+            Self::Refused { .. } => Cause::Refused,
+            Self::Dismissed { .. } => Cause::Dismissed,
+            Self::Unusable(_) => Cause::Unusable,
+            Self::Renewal => Cause::Renewal,
+            Self::Shutdown => return None,
+        })
+    }
 }
 
 /// How a connection broke.
@@ -207,6 +225,7 @@ mod tests {
             what: "gone".to_owned(),
             hint: "wait",
             close: Close::Failed,
+            cause: Cause::Lost,
         }
     }
 
@@ -239,6 +258,7 @@ mod tests {
             what: String::new(),
             hint: "wait",
             close,
+            cause: Cause::Lost,
         };
         let mut backoff = Backoff::default();
         let mut after = |close| {

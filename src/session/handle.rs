@@ -53,11 +53,12 @@ impl SessionHandle {
         queue: usize,
         budget: Arc<Budget>,
         client_id: Arc<str>,
+        status: Status,
     ) -> (Self, mpsc::Receiver<Command>) {
         let (commands, receiver) = mpsc::channel(queue);
         let handle = Self {
             commands,
-            status: Arc::new(Status::default()),
+            status: Arc::new(status),
             budget,
             client_id,
         };
@@ -130,7 +131,8 @@ pub(crate) struct Detached {
 impl Detached {
     /// A handle with room for so many commands.
     pub(crate) fn new(queue: usize) -> (SessionHandle, Self) {
-        let (handle, commands) = SessionHandle::new(queue, Budget::new(1 << 30), "client".into());
+        let (budget, status) = (Budget::new(1 << 30), Status::default());
+        let (handle, commands) = SessionHandle::new(queue, budget, "client".into(), status);
         let status = Arc::clone(&handle.status);
         (handle, Self { commands, status })
     }

@@ -119,9 +119,7 @@ impl Inbox {
         self.waiting_bytes = self.waiting.iter().filter_map(bytes).sum();
         let dropped = before - self.waiting.len();
         self.status
-            .counters
-            .downlinks_dropped
-            .fetch_add(dropped as u64, Ordering::Relaxed);
+            .count(dropped, |counters| &counters.downlinks_dropped);
         warn!(dropped, "QoS 0 downlinks cannot be stored and are dropped");
     }
 }

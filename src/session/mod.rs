@@ -33,6 +33,6 @@ pub use outcome::{NotSent, Outcome, Publish};
 pub use pace::Pace;
 pub use routes::Routes;
 pub use spec::{AckSink, DownlinkSink, NotTaken, Password, SessionSpec, Shared, VersionChoice};
-pub use status::{Counters, Snapshot, State, Status, Trouble};
+pub use status::{Snapshot, State, Status, Trouble};
 pub use task::Session;
 pub use ticket::{Ticket, Withdrawn};

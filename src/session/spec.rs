@@ -19,6 +19,7 @@ use crate::message::Downlink;
 use crate::mqtt::transport::Endpoint;
 use crate::profile::ContentTypeRule;
 use crate::secret::Secret;
+use crate::tally::{ConnectorTally, Tally};
 
 /// Where a session hands the downlinks it receives. It acknowledges them to the broker when they are taken.
 pub trait DownlinkSink: Send + Sync {
@@ -76,6 +77,8 @@ pub struct SessionSpec {
     pub window: usize,
     /// Whether it connects at once, or when it is first needed.
     pub eager: bool,
+    /// Where its connector counts.
+    pub tally: Arc<ConnectorTally>,
 }
 
 impl SessionSpec {
@@ -94,6 +97,8 @@ pub struct Shared {
     pub gate: Arc<ConnectGate>,
     /// How much they may hold.
     pub budget: Arc<Budget>,
+    /// Where everything is counted.
+    pub tally: Arc<Tally>,
     /// Where downlinks go.
     pub downlinks: Arc<dyn DownlinkSink>,
     /// Where platforms' answers to uplinks go.

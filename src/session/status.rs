@@ -1,12 +1,14 @@
 //! What a session tells about itself: for answers, health and metrics.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use tokio::sync::Notify;
 
 use crate::broker::MqttVersion;
+use crate::identity::Validity;
+use crate::tally::{ConnectorTally, Counters};
 
 /// Where a session stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,25 +70,6 @@ pub struct Snapshot {
     pub last_trouble: Option<Trouble>,
 }
 
-/// Counters since the start.
-#[derive(Debug, Default)]
-pub struct Counters {
-    /// Connections that the broker accepted.
-    pub connects: AtomicU64,
-    /// Connections replaced before their token expired.
-    pub renewals: AtomicU64,
-    /// Uplinks confirmed by the broker, and QoS 0 uplinks sent.
-    pub delivered: AtomicU64,
-    /// Uplinks refused by the broker.
-    pub refused: AtomicU64,
-    /// Uplinks sent again after a lost connection.
-    pub repeated: AtomicU64,
-    /// Downlinks received.
-    pub downlinks: AtomicU64,
-    /// QoS 0 downlinks dropped, because too many waited while none could be stored.
-    pub downlinks_dropped: AtomicU64,
-}
-
 /// Shared between a session and those who ask about it.
 #[derive(Debug)]
 pub struct Status {
@@ -101,10 +84,21 @@ pub struct Status {
     pub in_flight: AtomicU64,
     /// Counters since the start.
     pub counters: Counters,
+    /// The connector's, in which everything is counted once more: it outlives the session.
+    tally: Arc<ConnectorTally>,
+    /// When the client certificate that it connects with is valid.
+    certificate: Option<Arc<Validity>>,
 }
 
 impl Default for Status {
     fn default() -> Self {
+        Self::new(Arc::default(), None)
+    }
+}
+
+impl Status {
+    /// Of a session that nobody has needed yet.
+    pub(super) fn new(tally: Arc<ConnectorTally>, certificate: Option<Arc<Validity>>) -> Self {
         Self {
             snapshot: Mutex::new(Snapshot {
                 state: State::Idle,
@@ -118,14 +112,25 @@ impl Default for Status {
             changed: Notify::new(),
             in_flight: AtomicU64::new(0),
             counters: Counters::default(),
+            tally,
+            certificate,
         }
     }
-}
 
-impl Status {
     /// The state at this moment.
     pub fn snapshot(&self) -> Snapshot {
         self.lock().clone()
+    }
+
+    /// When the client certificate that it connects with is valid; `None` without one.
+    pub fn certificate(&self) -> Option<&Validity> {
+        self.certificate.as_deref()
+    }
+
+    /// Counts, for the session and for its connector.
+    pub(super) fn count(&self, by: usize, which: impl Fn(&Counters) -> &AtomicU64) {
+        which(&self.counters).fetch_add(by as u64, Ordering::Relaxed);
+        which(&self.tally.sessions).fetch_add(by as u64, Ordering::Relaxed);
     }
 
     /// Where the session stands.
@@ -188,7 +193,7 @@ impl Status {
             MqttVersion::V311 => 4,
         };
         self.spoken.store(level, Ordering::Relaxed);
-        self.counters.connects.fetch_add(1, Ordering::Relaxed);
+        self.count(1, |counters| &counters.connects);
     }
 
     /// Notes what went wrong without ending the connection.

@@ -21,6 +21,7 @@ use crate::mqtt::connection::{Connection, ConnectionError};
 use crate::mqtt::packet::{ConnAck, Connect};
 use crate::mqtt::reason::Reason;
 use crate::mqtt::transport;
+use crate::tally::Cause;
 
 /// While the broker refuses the credentials, an uplink may ask for a new attempt this long after the last.
 const RETRY_ON_DEMAND: Duration = Duration::from_secs(3);
@@ -49,10 +50,12 @@ impl Session {
     /// A session, and the handle that the rest of the program reaches it by.
     pub fn new(spec: SessionSpec, shared: &Shared) -> (Self, SessionHandle) {
         let shown_client_id = spec.shown_client_id();
+        let certificate = (spec.endpoint.tls.as_ref()).and_then(|tls| tls.certificate.clone());
         let (handle, commands) = SessionHandle::new(
             spec.queue,
             Arc::clone(&shared.budget),
             Arc::clone(&shown_client_id),
+            Status::new(Arc::clone(&spec.tally), certificate),
         );
         let session = Self {
             spec,
@@ -147,7 +150,7 @@ impl Session {
                 connector = %self.spec.connector, client_id = %self.spec.client_id,
                 "the broker closes the connection whenever it receives a certain message: setting that aside"
             );
-            self.status.counters.refused.fetch_add(1, Ordering::Relaxed);
+            self.status.count(1, |counters| &counters.refused);
             self.suspect.clear();
             entry.slip.settle(Outcome::Refused {
                 reason: Reason::UNSPECIFIED,
@@ -172,6 +175,7 @@ impl Session {
             what: error.to_string(),
             hint: error.hint(),
             close: Close::Failed,
+            cause: Cause::Unreachable,
         })?;
         // The token is made as late as possible, so that a slow connect does not use up its lifetime.
         let fresh = self
@@ -204,6 +208,7 @@ impl Session {
                 connector = %self.spec.connector, client_id = %self.shown_client_id,
                 "the broker does not speak MQTT 5: using 3.1.1; write mqtt_version = \"3.1.1\" to make that permanent"
             );
+            self.spec.tally.reconnects(Cause::Version);
             return Ok(Established::OtherVersion);
         }
         if ack.reason.is_error() {
@@ -225,6 +230,7 @@ impl Session {
         match ended {
             Ended::Shutdown => return None,
             Ended::Renewal => {
+                self.spec.tally.reconnects(Cause::Renewal);
                 // A connection that lived until its renewal was a good one.
                 self.backoff = Backoff::default();
                 debug!(connector = %self.spec.connector, client_id = %self.shown_client_id, "renewing the token");
@@ -233,6 +239,9 @@ impl Session {
             _ => {}
         }
         let next = self.backoff.after(ended, lived);
+        if let Some(cause) = ended.cause(next.state) {
+            self.spec.tally.reconnects(cause);
+        }
         let what = in_words(ended);
         let delay = jitter(next.delay, rand::random());
         warn!(
@@ -366,6 +375,7 @@ fn before_connack(error: ConnectionError) -> Ended {
         what: format!("{error}, before it had answered CONNECT"),
         hint,
         close: Close::Failed,
+        cause: Cause::Unreachable,
     }
 }
 

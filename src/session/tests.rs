@@ -248,6 +248,7 @@ impl Bench {
             queue: 10,
             window: 100,
             eager: false,
+            tally: Default::default(),
         };
         change(&mut spec);
         let (sender, given) = mpsc::unbounded_channel();
@@ -255,6 +256,7 @@ impl Bench {
         let shared = Shared {
             gate: Arc::new(ConnectGate::new(1000, 10)),
             budget: Budget::new(1 << 20),
+            tally: Default::default(),
             downlinks: Arc::new(Downlinks {
                 given: sender.clone(),
             }),

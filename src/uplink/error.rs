@@ -8,6 +8,7 @@ use crate::mqtt::reason::Reason;
 use crate::profile::{AckError, EnvelopeError};
 use crate::session::{NotSent, Outcome, Trouble};
 use crate::store::StoreError;
+use crate::tally::Answered;
 
 /// Why an uplink was not confirmed. In every case but [`Unconfirmed`](Self::Unconfirmed) and
 /// [`PlatformRefused`](Self::PlatformRefused) the broker has not taken it, and it will not be delivered later.
@@ -106,6 +107,34 @@ pub enum UplinkError {
     /// The program ends.
     #[error("the bridge is shutting down; the uplink was not sent")]
     Closing,
+}
+
+impl UplinkError {
+    /// What it is counted as.
+    pub(super) fn answered(&self) -> Answered {
+        match self {
+            Self::Refused { .. }
+            | Self::ConnectionRefused { .. }
+            | Self::PlatformRefused { .. } => Answered::Refused,
+            Self::UnknownDevice(_)
+            | Self::Check(_)
+            | Self::NoSuchParameter { .. }
+            | Self::Envelope(_)
+            | Self::NoPlatformAck { .. }
+            | Self::AckId(_)
+            | Self::AckIdInUse
+            | Self::KeyInFlight
+            | Self::KeyOtherBody => Answered::Invalid,
+            Self::Full
+            | Self::Store(_)
+            | Self::NoStore
+            | Self::Unusable(_)
+            | Self::NotSent { .. }
+            | Self::Expired
+            | Self::Closing => Answered::NotTaken,
+            Self::Unconfirmed => Answered::Unconfirmed,
+        }
+    }
 }
 
 fn refusal(outcome: &PlatformOutcome) -> String {

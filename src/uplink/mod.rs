@@ -45,7 +45,8 @@ use crate::message::{Uplink, UplinkId};
 use crate::registry::{Device, Registry};
 use crate::session::{Publish, SubmitError};
 use crate::store::Engine;
-use crate::store::records::{Backlog, BodyHash};
+use crate::store::records::{Backlog, BodyHash, ReceiptStatus};
+use crate::tally::Answered;
 use receipt::RecentReceipts;
 use road::{Order, Road, confirmed};
 
@@ -103,6 +104,19 @@ pub struct Accepted {
     pub replayed: bool,
 }
 
+impl Accepted {
+    /// What it is counted as.
+    fn answered(&self) -> Answered {
+        match self.receipt.status {
+            ReceiptStatus::Queued => Answered::Queued,
+            ReceiptStatus::Delivered | ReceiptStatus::Sent => Answered::Delivered,
+            ReceiptStatus::Refused => Answered::Refused,
+            ReceiptStatus::Expired => Answered::NotTaken,
+            ReceiptStatus::Unknown => Answered::Unconfirmed,
+        }
+    }
+}
+
 impl Uplinks {
     /// The road out for the devices of a registry. Without a store, what cannot be confirmed in time is not taken.
     pub fn new(
@@ -155,25 +169,38 @@ impl Uplinks {
     }
 
     /// Publishes an uplink and waits for the broker, or for the disk, and then for the platform where that is wished.
-    pub async fn deliver(
-        &self,
-        mut uplink: Uplink,
-        wishes: Wishes,
-    ) -> Result<Accepted, UplinkError> {
+    pub async fn deliver(&self, uplink: Uplink, wishes: Wishes) -> Result<Accepted, UplinkError> {
         let Some(device) = self.registry.get(&uplink.device) else {
             return Err(UplinkError::UnknownDevice(uplink.device));
         };
-        confirm::check_wishes(&device, &wishes)?;
-        let mut publish = check(&device, &uplink)?;
-        let until = Instant::now() + wishes.wait;
+        let began = Instant::now();
+        let outcome = self.deliver_for(&device, uplink, wishes, began).await;
+        let answered = match &outcome {
+            Ok(accepted) => accepted.answered(),
+            Err(error) => error.answered(),
+        };
+        device.connector.tally.answered(answered, began.elapsed());
+        outcome
+    }
+
+    async fn deliver_for(
+        &self,
+        device: &Arc<Device>,
+        mut uplink: Uplink,
+        wishes: Wishes,
+        began: Instant,
+    ) -> Result<Accepted, UplinkError> {
+        confirm::check_wishes(device, &wishes)?;
+        let mut publish = check(device, &uplink)?;
+        let until = began + wishes.wait;
         // Of what was posted: the id in what is published is another one each time.
         let posted = (wishes.key.as_ref()).map(|_| key::fingerprint(&uplink, &wishes.parameters));
         let id = UplinkId::new();
-        let shaped = confirm::shape(&device, &publish, &wishes, id)?;
+        let shaped = confirm::shape(device, &publish, &wishes, id)?;
         publish.payload = shaped.payload.clone();
         uplink.payload = shaped.payload;
         let ack_id = shaped.ack_id.as_deref();
-        let awaited = self.road.expect(&device, id, ack_id, &wishes)?;
+        let awaited = self.road.expect(device, id, ack_id, &wishes)?;
         let order = Order {
             id,
             accepted_at: SystemTime::now(),
@@ -181,9 +208,7 @@ impl Uplinks {
             expects_answer: ack_id.is_some(),
             uplink,
         };
-        let accepted = self
-            .accept(&device, publish, order, posted, &wishes)
-            .await?;
+        let accepted = self.accept(device, publish, order, posted, &wishes).await?;
         match awaited {
             Some(awaited) => self.road.confirm(accepted, awaited, until).await,
             None => Ok(accepted),

@@ -135,6 +135,7 @@ fn device(id: &str, profile_name: &str) -> (Device, Detached) {
         profile,
         profile_name: profile_name.to_owned(),
         version: None,
+        tally: Default::default(),
     });
     let device = Device {
         lane: Default::default(),

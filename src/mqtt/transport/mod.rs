@@ -33,6 +33,7 @@ pub use web_socket::WebSocketError;
 
 use super::tls::in_words;
 use crate::broker::Proxy;
+use crate::identity::Validity;
 use tcp::DialError;
 
 /// How long a broker may take for the TLS handshake, and again for that of a WebSocket.
@@ -60,6 +61,8 @@ pub struct Tls {
     pub config: Arc<ClientConfig>,
     /// The name that the certificate must carry, and the SNI.
     pub server_name: ServerName<'static>,
+    /// When the client certificate in `config` is valid, where it has one.
+    pub certificate: Option<Arc<Validity>>,
 }
 
 /// Why there is no byte stream.

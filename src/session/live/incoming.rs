@@ -1,6 +1,5 @@
 //! What comes in on a connection: acknowledgements, downlinks, and the broker's goodbye.
 
-use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
 use tracing::{debug, warn};
@@ -71,15 +70,15 @@ impl Live<'_> {
             debug!(client_id = %self.session.shown_client_id, pkid = ack.pkid, "an acknowledgement for nothing in flight");
             return Ok(());
         };
-        let counters = &self.session.status.counters;
+        let status = &self.session.status;
         entry.slip.settle(if ack.reason.is_error() {
-            counters.refused.fetch_add(1, Ordering::Relaxed);
+            status.count(1, |counters| &counters.refused);
             Outcome::Refused {
                 reason: ack.reason,
                 text: ack.text.map(Into::into),
             }
         } else {
-            counters.delivered.fetch_add(1, Ordering::Relaxed);
+            status.count(1, |counters| &counters.delivered);
             Outcome::Delivered { reason: ack.reason }
         });
         if self.probation {
@@ -122,11 +121,7 @@ impl Live<'_> {
         }
         let downlink = match self.session.spec.routes.find(&publish.topic) {
             Some((device, topic)) => {
-                self.session
-                    .status
-                    .counters
-                    .downlinks
-                    .fetch_add(1, Ordering::Relaxed);
+                self.session.status.count(1, |counters| &counters.downlinks);
                 Some(Downlink {
                     device: device.clone(),
                     topic: topic.into(),

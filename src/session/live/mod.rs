@@ -22,6 +22,7 @@ use crate::session::handle::Command;
 use crate::session::inbox::Inbox;
 use crate::session::spec::Shared;
 use crate::session::task::Session;
+use crate::tally::Cause;
 
 /// A broker that has not confirmed anything for this long, nor said anything else, is asked whether it is there.
 const STALL: Duration = Duration::from_secs(5);
@@ -88,16 +89,19 @@ pub(super) async fn run(
                 true => Close::WithMessages,
                 false => Close::Failed,
             },
+            cause: Cause::Lost,
         },
         Err(End::Silent) => Ended::Lost {
             what: "the broker has gone silent".to_owned(),
             hint: "the link is cut or the broker hangs; the bridge connects again by itself",
             close: Close::Failed,
+            cause: Cause::Timeout,
         },
         Err(End::Overrun) => Ended::Lost {
             what: "more downlinks came than can be stored at the moment".to_owned(),
             hint: "the broker keeps them; see to the store: is its disk full, or slow?",
             close: Close::Failed,
+            cause: Cause::Overrun,
         },
     }
 }
@@ -276,11 +280,7 @@ impl Live<'_> {
             return Ok(Some(drain.then));
         }
         if self.drain.is_none() && self.renew_at.is_some_and(|at| now >= at) {
-            self.session
-                .status
-                .counters
-                .renewals
-                .fetch_add(1, Ordering::Relaxed);
+            self.session.status.count(1, |counters| &counters.renewals);
             self.start_drain(Ended::Renewal);
         }
         match self.pinged_at {

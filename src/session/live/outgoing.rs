@@ -1,6 +1,5 @@
 //! What goes out on a connection: uplinks as far as the window and the broker's limits let them, repeated ones first.
 
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use super::{End, Live};
@@ -66,8 +65,8 @@ impl Live<'_> {
             self.session.ledger.repeated(sent);
             repeated += 1;
         }
-        let counter = &self.session.status.counters.repeated;
-        counter.fetch_add(repeated as u64, Ordering::Relaxed);
+        let status = &self.session.status;
+        status.count(repeated, |counters| &counters.repeated);
         Ok(())
     }
 
@@ -132,11 +131,7 @@ impl Live<'_> {
         if entry.publish.qos == Qos::AtMostOnce {
             self.connection
                 .queue_publish(parts(&entry.publish, 0, false))?;
-            self.session
-                .status
-                .counters
-                .delivered
-                .fetch_add(1, Ordering::Relaxed);
+            self.session.status.count(1, |counters| &counters.delivered);
             entry.slip.settle(Outcome::Sent);
             return Ok(());
         }
