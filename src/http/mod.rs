@@ -34,6 +34,10 @@ mod timestamp;
 mod traceparent;
 mod uplinks;
 
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub use batch::fuzzing;
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -14,6 +14,9 @@
 //! What is in memory for one request does not depend on its length.
 
 mod framer;
+#[cfg(fuzzing)]
+#[allow(missing_docs)]
+pub mod fuzzing;
 mod line;
 mod output;
 mod pipeline;

@@ -81,10 +81,10 @@ impl Codec {
         }
         let bytes = stream.split_to(frame.total());
         let body = &bytes[frame.header..];
-        if let Some(ack) = short_ack(bytes[0], body) {
+        if let Some(ack) = short_ack(self.version, bytes[0], body) {
             return Ok(Some(Packet::Ack(ack)));
         }
-        if let Some(disconnect) = short_disconnect(bytes[0], body) {
+        if let Some(disconnect) = short_disconnect(self.version, bytes[0], body) {
             return Ok(Some(disconnect));
         }
         match self.version {
@@ -242,11 +242,12 @@ fn frame(stream: &[u8]) -> Result<Option<Frame>, CodecError> {
     }
 }
 
-fn short_ack(first: u8, body: &[u8]) -> Option<Ack> {
+/// Most acknowledgements there are. Only MQTT 5's have a reason (§3.4.2).
+fn short_ack(version: MqttVersion, first: u8, body: &[u8]) -> Option<Ack> {
     let kind = ack_kind(first >> 4)?;
     let (pkid, reason) = match *body {
         [high, low] => (u16::from_be_bytes([high, low]), Reason::SUCCESS),
-        [high, low, reason] | [high, low, reason, 0] => {
+        [high, low, reason] | [high, low, reason, 0] if version == MqttVersion::V5 => {
             (u16::from_be_bytes([high, low]), Reason(reason))
         }
         _ => return None,
@@ -260,11 +261,11 @@ fn short_ack(first: u8, body: &[u8]) -> Option<Ack> {
 }
 
 /// DISCONNECT may end before its properties or its reason (MQTT 5 §3.14.2), which `rumqttc` does not take.
-fn short_disconnect(first: u8, body: &[u8]) -> Option<Packet> {
+fn short_disconnect(version: MqttVersion, first: u8, body: &[u8]) -> Option<Packet> {
     let reason = match *body {
         _ if first >> 4 != 14 => return None,
         [] => Reason::SUCCESS,
-        [reason] => Reason(reason),
+        [reason] if version == MqttVersion::V5 => Reason(reason),
         _ => return None,
     };
     Some(Packet::Disconnect { reason, text: None })

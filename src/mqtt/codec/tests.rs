@@ -171,6 +171,23 @@ fn a_disconnect_without_a_reason_is_a_normal_one() {
 }
 
 #[test]
+fn a_reason_does_not_belong_into_an_acknowledgement_of_3_1_1() {
+    let refused = [0x40, 3, 0, 1, 0x87];
+    let read = |version| codec(version).decode(&mut BytesMut::from(&refused[..]));
+    assert!(matches!(
+        read(MqttVersion::V311),
+        Err(CodecError::Malformed(_))
+    ));
+    let expected = Ack {
+        kind: AckKind::PubAck,
+        pkid: 1,
+        reason: Reason(0x87),
+        text: None,
+    };
+    assert_eq!(read(MqttVersion::V5), Ok(Some(Packet::Ack(expected))));
+}
+
+#[test]
 fn sizes_are_limited_before_the_bytes_have_arrived() {
     let mut bytes = BytesMut::from(&[0x30, 0xFF, 0xFF, 0x03][..]);
     assert!(matches!(
