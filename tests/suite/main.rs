@@ -9,6 +9,7 @@ mod cli;
 mod client_certificates;
 mod crowd;
 mod demo;
+mod documentation;
 mod downlinks;
 pub mod harness;
 mod hostile;

@@ -15,6 +15,7 @@ pub mod http;
 pub mod jwt;
 pub mod keys;
 pub mod lines;
+pub mod markdown;
 pub mod mosquitto;
 pub mod port;
 pub mod program;
@@ -24,6 +25,7 @@ pub mod shell;
 pub mod sse;
 pub mod subscriber;
 pub mod talkative;
+pub mod tutorial;
 
 use std::time::Duration;
 

@@ -1,0 +1,294 @@
+//! The documentation is true: its commands run, its configurations are valid, its links lead somewhere.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Component, Path, PathBuf};
+use std::process::Command;
+
+use causeway::config::Config;
+use causeway::profile::Profile;
+
+use crate::harness::demo::Demo;
+use crate::harness::markdown::{Block, Page, project};
+use crate::harness::tutorial::Reader;
+
+const BOOK: &str = "docs/src";
+
+/// Every page that users read.
+fn pages() -> Vec<Page> {
+    let mut paths: Vec<PathBuf> = ["README.md", "profiles/README.md"].map(Into::into).into();
+    for entry in fs::read_dir(project().join(BOOK)).unwrap() {
+        let name = entry.unwrap().file_name();
+        if Path::new(&name).extension().is_some_and(|e| e == "md") {
+            paths.push(Path::new(BOOK).join(name));
+        }
+    }
+    paths.sort();
+    paths.iter().map(|path| Page::read(path)).collect()
+}
+
+fn page(name: &str) -> Page {
+    Page::read(&Path::new(BOOK).join(name))
+}
+
+fn place(page: &Page, block: &Block) -> String {
+    format!("{}:{}", page.path.display(), block.line)
+}
+
+/// A path without `..`, which may not lead out of the project.
+fn plain(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::ParentDir => assert!(plain.pop(), "{} leads outside", path.display()),
+            part => plain.push(part),
+        }
+    }
+    plain
+}
+
+#[test]
+fn every_link_leads_somewhere() {
+    let pages = pages();
+    let anchors: BTreeMap<_, _> = pages
+        .iter()
+        .map(|page| (page.path.clone(), page.anchors()))
+        .collect();
+    let mut followed = 0;
+    for page in &pages {
+        for link in page.links() {
+            if link.starts_with("https://") {
+                continue;
+            }
+            let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let target = match file {
+                "" => page.path.clone(),
+                file => plain(&page.path.with_file_name(file)),
+            };
+            let from = page.path.display();
+            assert!(project().join(&target).exists(), "{from}: {link}");
+            if !anchor.is_empty() {
+                let known = anchors.get(&target);
+                let known = known.is_some_and(|anchors| anchors.contains(anchor));
+                assert!(known, "{from}: {link}: no such heading");
+            }
+            followed += 1;
+        }
+    }
+    assert!(followed > 20, "only {followed} links were found");
+}
+
+#[test]
+fn the_summary_lists_every_page() {
+    let summary = page("SUMMARY.md");
+    let listed: BTreeSet<_> = summary.links().into_iter().map(PathBuf::from).collect();
+    let there = pages().into_iter().filter_map(|page| {
+        let name = page.path.strip_prefix(BOOK).ok()?.to_owned();
+        (name != Path::new("SUMMARY.md")).then_some(name)
+    });
+    assert_eq!(listed, there.collect());
+}
+
+#[test]
+fn every_shell_block_can_be_read_by_the_shell() {
+    let mut read = 0;
+    for page in pages() {
+        for block in page.blocks.iter().filter(|block| block.language == "sh") {
+            let parsed = Command::new("bash")
+                .args(["-n", "-c", &block.text])
+                .output()
+                .expect("bash; install it with: apt-get install bash");
+            let said = String::from_utf8_lossy(&parsed.stderr);
+            assert!(
+                parsed.status.success() && said.is_empty(),
+                "{}: {said}",
+                place(&page, block)
+            );
+            read += 1;
+        }
+    }
+    assert!(read > 30, "only {read} blocks were found");
+}
+
+#[test]
+fn every_configuration_is_valid() {
+    let mut valid = 0;
+    for page in pages() {
+        let mut whole = String::new();
+        for block in page.blocks.iter().filter(|b| b.language == "toml") {
+            let place = place(&page, block);
+            if block.text.starts_with("title = ") {
+                let profile = Profile::parse(&block.text);
+                profile.unwrap_or_else(|error| panic!("{place}: {error}"));
+                continue;
+            }
+            match block.remark() {
+                "add to causeway.toml" => whole += &block.text,
+                _ => whole.clone_from(&block.text),
+            }
+            read(&whole, &place);
+            valid += 1;
+        }
+    }
+    for (file, path) in [("docker/causeway.toml", "/var/lib/causeway/causeway.redb")] {
+        let text = fs::read_to_string(project().join(file)).unwrap();
+        assert!(text.contains(path), "{file}: the store is in the volume");
+        read(&text, file);
+    }
+    assert!(valid > 10, "only {valid} configurations were found");
+}
+
+/// Reads a configuration beside the files that it names.
+fn read(text: &str, place: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |path: &Path, content: &[u8]| {
+        let path = folder.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    };
+    for entry in fs::read_dir(project().join("profiles")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = Path::new("profiles").join(path.file_name().unwrap());
+        write(&name, &fs::read(&path).unwrap());
+    }
+    let mut own = String::new();
+    for line in text.lines() {
+        let file = line.split_once("_file = \"").map(|(_, rest)| rest);
+        let Some(path) = file.and_then(|rest| rest.split('"').next()) else {
+            own += line;
+            own.push('\n');
+            continue;
+        };
+        let relative = path.trim_start_matches('/');
+        write(Path::new(relative), b"content");
+        own += &line.replace(path, relative);
+        own.push('\n');
+    }
+    Config::from_text(&own, place, folder.path(), []).unwrap_or_else(|error| panic!("{error}"));
+}
+
+/// Pages that need no platform.
+const LOCAL: [&str; 3] = ["first-uplink-mosquitto.md", "http.md", "profiles.md"];
+/// Pages that are followed with a pretended platform.
+const PRETENDED: [&str; 2] = ["first-uplink-akenza.md", "first-uplink-sap.md"];
+
+#[test]
+fn no_command_is_left_out_in_silence() {
+    let followed = LOCAL.iter().chain(&PRETENDED);
+    let followed: Vec<_> = followed.map(|name| Path::new(BOOK).join(name)).collect();
+    let others = pages().into_iter();
+    for page in others.filter(|p| !followed.contains(&p.path) && p.path != Path::new("README.md")) {
+        for block in page.blocks.iter().filter(|b| b.language == "sh") {
+            let says_why = block.remark().starts_with("needs ");
+            assert!(
+                says_why,
+                "{}: not run, and no `# needs …`",
+                place(&page, block)
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn first_uplink_with_your_own_mosquitto() {
+    Reader::new().follow(&page(LOCAL[0]), async |_| {}).await;
+}
+
+#[tokio::test]
+async fn the_http_interface() {
+    Reader::new().follow(&page(LOCAL[1]), async |_| {}).await;
+}
+
+#[tokio::test]
+async fn profiles() {
+    Reader::new().follow(&page(LOCAL[2]), async |_| {}).await;
+}
+
+#[tokio::test]
+async fn first_uplink_with_akenza() {
+    let page = page(PRETENDED[0]);
+    let folder = tempfile::tempdir().unwrap();
+    let demo = Demo::start(folder.path()).await;
+    let key = fs::read(demo.device("demo-ec")["private_key_file"].as_str().unwrap()).unwrap();
+    let connector = demo.device("demo-secret-1");
+    let text = |key: &str| connector[key].as_str().unwrap().to_owned();
+    let reader = Reader::new()
+        .instead("mqtts://mqtt.akenza.io:8883", demo.text("mqtt"))
+        .instead("70B3D57ED0001A2B", "demo-ec")
+        .instead("6f2d8a0c4b1e", text("connector_id"))
+        .instead("sensor-1", "demo-secret-1")
+        // The pretended akenza has its public half.
+        .brings("keys/demo-ec.pem", key)
+        .brings("secrets/office", text("secret").into());
+    let downlink = async |shown: &str| {
+        if shown.starts_with("event: downlink") {
+            let sent = demo.console.post(
+                "/devices/demo-ec/downlinks/led",
+                "application/json",
+                "{\"on\": true}",
+            );
+            assert_eq!(sent.await.json()["connected"], 1);
+        }
+    };
+    reader.follow(&page, downlink).await;
+    assert_eq!(demo.taken("demo-ec", 0).await.len(), 2);
+    assert_eq!(demo.taken("demo-secret-1", 0).await.len(), 1);
+}
+
+#[tokio::test]
+async fn first_uplink_with_sap() {
+    let page = page(PRETENDED[1]);
+    let folder = tempfile::tempdir().unwrap();
+    let demo = Demo::start(folder.path()).await;
+    let device = demo.device("demo-sap");
+    let file = |key: &str| fs::read(device[key].as_str().unwrap()).unwrap();
+    let url = format!(
+        "{}\"\nca_file = \"{}",
+        demo.text("sap"),
+        demo.text("ca_file")
+    );
+    let reader = Reader::new()
+        .instead("mqtts://my-instance.eu10.cp.iot.sap:8883", url)
+        .instead("pump-1", "demo-sap")
+        .brings("sap/demo-sap.pem", file("identity_file"))
+        .brings("sap/demo-sap.secret", file("passphrase_file"));
+    let command = async |shown: &str| {
+        if shown.starts_with("event: downlink") {
+            let sent = demo.console.post(
+                "/devices/demo-sap/downlinks/commands",
+                "application/json",
+                r#"{"capabilityAlternateId": "valve", "sensorAlternateId": "s1", "command": {"open": true}}"#,
+            );
+            assert_eq!(sent.await.json()["connected"], 1);
+        }
+    };
+    reader.follow(&page, command).await;
+    assert_eq!(demo.taken("demo-sap", 0).await.len(), 3);
+}
+
+/// What stands in the README goes to the demo.
+#[tokio::test]
+async fn the_readme() {
+    let page = Page::read("README.md".as_ref());
+    let folder = tempfile::tempdir().unwrap();
+    let demo = Demo::start(folder.path()).await;
+    let printed = demo.printed().await;
+    let mut curls = 0;
+    for block in page.blocks.iter().filter(|block| block.language == "sh") {
+        for line in block.text.lines().filter(|line| line.starts_with("curl ")) {
+            let line = line
+                .replace("http://127.0.0.1:8080", demo.text("http"))
+                .replace("http://127.0.0.1:8090", demo.text("console"));
+            if line.starts_with("curl -N") {
+                let listener = crate::harness::shell::begin(&line);
+                listener.stdout().wait_for("retry: ").await;
+            } else {
+                let said = crate::harness::shell::paste(&line).await;
+                assert!(!said.contains("\"status\":4"), "{line}: {said}");
+            }
+            curls += 1;
+        }
+    }
+    assert!(curls >= 2, "{curls} of {printed:?}");
+    assert_eq!(demo.refused().await, [serde_json::Value::Null; 0]);
+}
