@@ -39,7 +39,7 @@ pub struct Reader {
 
 impl Reader {
     /// Whoever reads has ports of his own in the place of the bridge's 8080 and 9090, and a broker's 1883.
-    pub fn new() -> Self {
+    pub fn sit_down() -> Self {
         let ports = [Port::reserve(), Port::reserve(), Port::reserve()];
         let [http, management, broker] = ports.each_ref().map(Port::number);
         let instead = [
