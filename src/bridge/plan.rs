@@ -14,7 +14,8 @@ use crate::profile::{
 use crate::registry;
 use crate::secret::Secret;
 use crate::session::{
-    Pace, Password, Routes, Session, SessionHandle, SessionSpec, Shared, VersionChoice,
+    DeviceRoutes, Pace, Password, Routes, Session, SessionHandle, SessionSpec, Shared,
+    VersionChoice,
 };
 use crate::uplink::Lane;
 
@@ -254,7 +255,7 @@ impl<'a> Planner<'a> {
         let endpoint = self.reach.own(device, &mut plan.warnings)?;
         let spec = self.spec(&binding, endpoint, password, routes, &carried);
         let spec = spec.map_err(&bind)?;
-        let (session, handle) = Session::new(spec, self.shared);
+        let (session, handle, _) = Session::new(spec, self.shared);
         self.register(&carried, topics, &handle, plan);
         plan.sessions.push(session);
         Ok(())
@@ -271,7 +272,7 @@ impl<'a> Planner<'a> {
         let password = self.secret(self.connector.profile.connect.password, None);
         let spec = self.spec(&binding, self.reach.shared(), password, routes, devices);
         let spec = spec.map_err(&bind)?;
-        let (session, handle) = Session::new(spec, self.shared);
+        let (session, handle, _) = Session::new(spec, self.shared);
         plan.sessions.push(session);
         self.register(devices, topics, &handle, plan);
         Ok(())
@@ -284,10 +285,11 @@ impl<'a> Planner<'a> {
         for device in devices {
             let (binding, bind) = self.bind(Some(device));
             let binding = binding.map_err(&bind)?;
-            routes.add(&device.id, binding.downlinks().map_err(&bind)?);
-            if let Some(ack) = binding.ack_filter().map_err(&bind)? {
-                routes.add_ack(&device.id, ack);
-            }
+            let of_device = DeviceRoutes {
+                downlinks: binding.downlinks().map_err(&bind)?,
+                ack: binding.ack_filter().map_err(&bind)?,
+            };
+            routes.carry(&device.id, of_device);
             topics.push(binding.uplink_topic().map_err(&bind)?);
         }
         Ok((routes, topics))

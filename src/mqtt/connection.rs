@@ -109,6 +109,11 @@ impl Connection {
         }
     }
 
+    /// Leaves another secret out of all that the broker says from now on.
+    pub fn hide(&mut self, secret: Secret) {
+        self.hidden.push(secret);
+    }
+
     /// The codec of the connection's version.
     pub fn codec(&self) -> Codec {
         self.codec

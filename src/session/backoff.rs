@@ -48,7 +48,9 @@ pub(super) enum Ended {
     Unusable(Box<str>),
     /// The token was about to expire; the old connection is drained and closed.
     Renewal,
-    /// The program ends.
+    /// The session was told to be another one; the old connection is drained and closed.
+    Replaced,
+    /// The session ends.
     Shutdown,
 }
 
@@ -62,6 +64,7 @@ impl Ended {
             Self::Dismissed { .. } => Cause::Dismissed,
             Self::Unusable(_) => Cause::Unusable,
             Self::Renewal => Cause::Renewal,
+            Self::Replaced => Cause::Replaced,
             Self::Shutdown => return None,
         })
     }
@@ -111,7 +114,7 @@ pub(super) struct Backoff {
 const SUSPICIOUS: u32 = 3;
 
 impl Backoff {
-    /// Decides what follows an end that is neither a renewal nor the shutdown.
+    /// Decides what follows an end that was not our wish.
     pub(super) fn after(&mut self, ended: &Ended, lived: Lived) -> Next {
         if lived.up >= STABLE {
             *self = Self::default();
@@ -160,7 +163,7 @@ impl Backoff {
             Ended::Refused { reason, .. } | Ended::Dismissed { reason, .. } => {
                 next(State::BackingOff, LOST, refusal_hint(*reason))
             }
-            Ended::Renewal | Ended::Shutdown => Next {
+            Ended::Renewal | Ended::Replaced | Ended::Shutdown => Next {
                 state: State::Connecting,
                 delay: Duration::ZERO,
                 hint: "",

@@ -104,6 +104,14 @@ impl SessionHandle {
         let _ = self.commands.try_send(Command::Connect);
     }
 
+    /// The same door, of a session that goes by another MQTT client id from now on.
+    pub fn with_client_id(&self, client_id: Arc<str>) -> Self {
+        Self {
+            client_id,
+            ..self.clone()
+        }
+    }
+
     /// What the session tells about itself.
     pub fn status(&self) -> &Arc<Status> {
         &self.status

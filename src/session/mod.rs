@@ -4,6 +4,7 @@
 //! - [`Publish`], [`Outcome`]: what it is given, and what it says of it
 //! - [`Ticket`]: what a request waits on
 //! - [`Status`]: what it tells about itself
+//! - [`SessionControl`]: what it is told about itself while it runs
 
 mod backoff;
 mod budget;
@@ -12,6 +13,8 @@ mod handle;
 mod inbox;
 mod ledger;
 mod live;
+mod obey;
+mod orders;
 mod outcome;
 mod pace;
 mod routes;
@@ -29,9 +32,10 @@ pub use gate::ConnectGate;
 #[cfg(test)]
 pub(crate) use handle::Detached;
 pub use handle::{SessionHandle, SubmitError};
+pub use orders::SessionControl;
 pub use outcome::{NotSent, Outcome, Publish};
 pub use pace::Pace;
-pub use routes::Routes;
+pub use routes::{DeviceRoutes, Routes};
 pub use spec::{AckSink, DownlinkSink, NotTaken, Password, SessionSpec, Shared, VersionChoice};
 pub use status::{Snapshot, State, Status, Trouble};
 pub use task::Session;

@@ -14,7 +14,7 @@ use super::pace::Pace;
 use super::routes::Routes;
 use crate::broker::MqttVersion;
 use crate::device::{ConnectorName, DeviceId};
-use crate::identity::{IssueError, SigningKey, TokenSpec, issue};
+use crate::identity::{IssueError, SigningKey, TokenSpec, Validity, issue};
 use crate::message::Downlink;
 use crate::mqtt::transport::Endpoint;
 use crate::profile::ContentTypeRule;
@@ -82,8 +82,13 @@ pub struct SessionSpec {
 }
 
 impl SessionSpec {
+    /// When the client certificate is valid, where there is one.
+    pub(super) fn certificate(&self) -> Option<Arc<Validity>> {
+        self.endpoint.tls.as_ref()?.certificate.clone()
+    }
+
     /// The client id as it may be shown.
-    pub(super) fn shown_client_id(&self) -> Arc<str> {
+    pub fn shown_client_id(&self) -> Arc<str> {
         let id = self.client_id.to_string();
         let hidden = self.hidden.iter();
         hidden.fold(id, |id, secret| secret.hide_in(&id)).into()

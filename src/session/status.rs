@@ -78,6 +78,9 @@ pub struct Status {
     spoken: AtomicU8,
     /// Whether the broker has not answered all subscriptions of the connection yet.
     subscribing: AtomicBool,
+    /// Orders that were given, and those whose subscriptions the broker has answered.
+    ordered: AtomicU64,
+    obeyed: AtomicU64,
     /// The state changed, or the last subscription was answered.
     changed: Notify,
     /// Uplinks that are sent and not settled at this moment.
@@ -87,7 +90,7 @@ pub struct Status {
     /// The connector's, in which everything is counted once more: it outlives the session.
     tally: Arc<ConnectorTally>,
     /// When the client certificate that it connects with is valid.
-    certificate: Option<Arc<Validity>>,
+    certificate: Mutex<Option<Arc<Validity>>>,
 }
 
 impl Default for Status {
@@ -109,11 +112,13 @@ impl Status {
             }),
             spoken: AtomicU8::new(0),
             subscribing: AtomicBool::new(false),
+            ordered: AtomicU64::new(0),
+            obeyed: AtomicU64::new(0),
             changed: Notify::new(),
             in_flight: AtomicU64::new(0),
             counters: Counters::default(),
             tally,
-            certificate,
+            certificate: Mutex::new(certificate),
         }
     }
 
@@ -123,8 +128,15 @@ impl Status {
     }
 
     /// When the client certificate that it connects with is valid; `None` without one.
-    pub fn certificate(&self) -> Option<&Validity> {
-        self.certificate.as_deref()
+    pub fn certificate(&self) -> Option<Arc<Validity>> {
+        let certificate = self.certificate.lock();
+        certificate.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// It connects with another one from now on.
+    pub(super) fn set_certificate(&self, certificate: Option<Arc<Validity>>) {
+        let mut own = (self.certificate.lock()).unwrap_or_else(PoisonError::into_inner);
+        *own = certificate;
     }
 
     /// Counts, for the session and for its connector.
@@ -154,7 +166,7 @@ impl Status {
             let changed = self.changed.notified();
             let begins = match self.state() {
                 State::Idle | State::Connecting => true,
-                State::Connected => self.subscribing.load(Ordering::Acquire),
+                State::Connected => self.is_subscribing(),
                 State::BackingOff | State::Refused | State::TakenOver | State::Closed => false,
             };
             if !begins {
@@ -164,10 +176,21 @@ impl Status {
         }
     }
 
-    /// The broker has answered all subscriptions of the connection.
-    pub(super) fn subscribed(&self) {
+    /// The broker has answered all subscriptions of the connection, with what so many orders have changed.
+    pub(super) fn subscribed(&self, obeyed: u64) {
         self.subscribing.store(false, Ordering::Release);
+        self.obeyed.store(obeyed, Ordering::Release);
         self.changed.notify_waiters();
+    }
+
+    /// The session was given an order.
+    pub(super) fn ordered(&self) {
+        self.ordered.fetch_add(1, Ordering::AcqRel);
+    }
+
+    fn is_subscribing(&self) -> bool {
+        self.subscribing.load(Ordering::Acquire)
+            || self.obeyed.load(Ordering::Acquire) != self.ordered.load(Ordering::Acquire)
     }
 
     /// Changes the state; `since` only when it is another one.

@@ -12,6 +12,8 @@ use super::backoff::{Backoff, Close, Ended, Lived, is_final, jitter};
 use super::handle::{Command, Entry, SessionHandle};
 use super::ledger::{InFlight, Ledger};
 use super::live;
+use super::obey::Demand;
+use super::orders::{Orders, SessionControl};
 use super::outcome::{NotSent, Outcome};
 use super::spec::{SessionSpec, Shared};
 use super::status::{State, Status};
@@ -22,6 +24,7 @@ use crate::mqtt::packet::{ConnAck, Connect};
 use crate::mqtt::reason::Reason;
 use crate::mqtt::transport;
 use crate::tally::Cause;
+use crate::topic::TopicFilter;
 
 /// While the broker refuses the credentials, an uplink may ask for a new attempt this long after the last.
 const RETRY_ON_DEMAND: Duration = Duration::from_secs(3);
@@ -33,10 +36,15 @@ const PRUNE: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub struct Session {
     pub(super) spec: SessionSpec,
+    /// What it is to become once its connection is closed.
+    pub(super) next: Option<Box<SessionSpec>>,
     /// For logs and answers.
     pub(super) shown_client_id: Arc<str>,
     pub(super) status: Arc<Status>,
     pub(super) commands: mpsc::Receiver<Command>,
+    pub(super) orders: Orders,
+    /// Subscriptions that the broker may still have in a session that it has kept.
+    pub(super) unwanted: Vec<TopicFilter>,
     /// Sent on an earlier connection and not settled: first on the next one.
     pub(super) repeat: VecDeque<InFlight>,
     /// Taken out of the queue while there was no connection: second.
@@ -47,31 +55,34 @@ pub struct Session {
 }
 
 impl Session {
-    /// A session, and the handle that the rest of the program reaches it by.
-    pub fn new(spec: SessionSpec, shared: &Shared) -> (Self, SessionHandle) {
+    /// A session, the handle that the rest of the program reaches it by, and what it is led by.
+    pub fn new(spec: SessionSpec, shared: &Shared) -> (Self, SessionHandle, SessionControl) {
         let shown_client_id = spec.shown_client_id();
-        let certificate = (spec.endpoint.tls.as_ref()).and_then(|tls| tls.certificate.clone());
         let (handle, commands) = SessionHandle::new(
             spec.queue,
             Arc::clone(&shared.budget),
             Arc::clone(&shown_client_id),
-            Status::new(Arc::clone(&spec.tally), certificate),
+            Status::new(Arc::clone(&spec.tally), spec.certificate()),
         );
+        let (control, orders) = Orders::new(handle.status());
         let session = Self {
             spec,
+            next: None,
             shown_client_id,
             status: Arc::clone(handle.status()),
             commands,
+            orders,
+            unwanted: Vec::new(),
             repeat: VecDeque::new(),
             held: VecDeque::new(),
             ledger: Ledger::new(),
             suspect: Suspect::default(),
             backoff: Backoff::default(),
         };
-        (session, handle)
+        (session, handle, control)
     }
 
-    /// Runs until the shutdown.
+    /// Runs until the shutdown, or until it is told to close.
     pub async fn run(mut self, shared: Shared) {
         if self.spec.eager || self.first_need(&shared).await {
             while let Some(wait) = self.once(&shared).await {
@@ -85,24 +96,43 @@ impl Session {
 
     /// Waits until somebody needs the session; `false` when the program ends first.
     async fn first_need(&mut self, shared: &Shared) -> bool {
-        tokio::select! {
-            () = shared.shutdown.cancelled() => false,
-            command = self.commands.recv() => match command {
-                Some(Command::Publish(entry)) => {
-                    self.held.push_back(entry);
-                    true
+        loop {
+            tokio::select! {
+                () = shared.shutdown.cancelled() => return false,
+                command = self.commands.recv() => match command {
+                    Some(Command::Publish(entry)) => {
+                        self.held.push_back(entry);
+                        return true;
+                    }
+                    Some(Command::Connect) => return true,
+                    None => return false,
+                },
+                order = self.orders.next() => {
+                    if self.obey(order) == Demand::Close {
+                        return false;
+                    }
+                    self.become_next();
+                    if self.spec.eager {
+                        return true;
+                    }
                 }
-                Some(Command::Connect) => true,
-                None => false,
-            },
+            }
         }
     }
 
-    /// One connection from its beginning to its end; `None` when the program ends.
+    /// One connection from its beginning to its end; `None` when the session ends.
     async fn once(&mut self, shared: &Shared) -> Option<Wait> {
+        if !self.catch_up() {
+            return None;
+        }
         self.status.enter(State::Connecting);
         let began = Instant::now();
-        let (ended, lived) = match self.connect(shared).await {
+        let urgent = Arc::clone(&self.orders.urgent);
+        let attempt = tokio::select! {
+            attempt = self.connect(shared) => attempt,
+            () = urgent.wait() => Err(Ended::Replaced),
+        };
+        let (ended, lived) = match attempt {
             Ok(Established::Live(connection, ack, renew_after)) => {
                 let (up, settled) = (Instant::now(), self.settled());
                 let ended = live::run(self, connection, &ack, renew_after, shared).await;
@@ -236,6 +266,12 @@ impl Session {
                 debug!(connector = %self.spec.connector, client_id = %self.shown_client_id, "renewing the token");
                 return Some(Wait::none(began));
             }
+            Ended::Replaced => {
+                self.spec.tally.reconnects(Cause::Replaced);
+                // What went wrong before says nothing of what it is now.
+                self.backoff = Backoff::default();
+                return Some(Wait::none(began));
+            }
             _ => {}
         }
         let next = self.backoff.after(ended, lived);
@@ -266,7 +302,7 @@ impl Session {
         })
     }
 
-    /// Waits for the next attempt; `false` when the program ends.
+    /// Waits for the next attempt; `false` when the session ends.
     async fn wait(&mut self, wait: Wait, shared: &Shared) -> bool {
         if let Some(why) = &wait.refuse {
             let (patient, refused) = self
@@ -290,6 +326,14 @@ impl Session {
                 () = shared.shutdown.cancelled() => return false,
                 () = &mut sleep => return true,
                 () = tokio::time::sleep(PRUNE), if !room => {}
+                order = self.orders.next() => match self.obey(order) {
+                    Demand::Close => return false,
+                    Demand::Reconnect => {
+                        self.backoff = Backoff::default();
+                        return true;
+                    }
+                    Demand::Routes(_) => {}
+                },
                 command = self.commands.recv(), if room => match command {
                     None => return false,
                     Some(Command::Connect) => {}
@@ -389,6 +433,6 @@ fn in_words(ended: &Ended) -> String {
         Ended::Refused { reason, text } => with("the broker refuses the connection", reason, text),
         Ended::Dismissed { reason, text } => with("the broker ended the connection", reason, text),
         Ended::Unusable(what) => what.to_string(),
-        Ended::Renewal | Ended::Shutdown => String::new(),
+        Ended::Renewal | Ended::Replaced | Ended::Shutdown => String::new(),
     }
 }

@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 mod downlinks;
+mod orders;
 
 use super::*;
 use crate::broker::MqttVersion;
@@ -212,10 +213,49 @@ impl Given {
     }
 }
 
+/// What one device subscribes to.
+fn routes_of(device: &str) -> DeviceRoutes {
+    let topic = |text: String| TopicFilter::parse(&text).unwrap();
+    let route = DownlinkRoute {
+        filter: topic(format!("down/{device}/#")),
+        prefix: topic(format!("down/{device}/")),
+    };
+    DeviceRoutes {
+        downlinks: vec![route],
+        ack: None,
+    }
+}
+
+/// A session of the device `a` with a broker on this port.
+fn spec(port: u16) -> SessionSpec {
+    let mut routes = Routes::default();
+    routes.carry(&DeviceId::parse("a").unwrap(), routes_of("a"));
+    SessionSpec {
+        connector: ConnectorName::parse("test").unwrap(),
+        endpoint: Endpoint::plain("127.0.0.1", port),
+        client_id: "a".into(),
+        username: None,
+        password: Password::None,
+        hidden: Vec::new(),
+        keep_alive: 60,
+        session_expiry: 0,
+        version: VersionChoice::new(None),
+        pace: None,
+        routes,
+        content_types_v3: vec![ContentTypeRule::from("application/json".to_owned())],
+        max_incoming: 1 << 20,
+        queue: 10,
+        window: 100,
+        eager: false,
+        tally: Default::default(),
+    }
+}
+
 /// A running session and the broker it talks to.
 struct Bench {
     listener: TcpListener,
     handle: SessionHandle,
+    control: SessionControl,
     given: mpsc::UnboundedReceiver<Given>,
     shutdown: CancellationToken,
     task: JoinHandle<()>,
@@ -224,32 +264,7 @@ struct Bench {
 impl Bench {
     async fn new(change: impl FnOnce(&mut SessionSpec)) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let mut routes = Routes::default();
-        let topic = |text| TopicFilter::parse(text).unwrap();
-        let route = DownlinkRoute {
-            filter: topic("down/a/#"),
-            prefix: topic("down/a/"),
-        };
-        routes.add(&DeviceId::parse("a").unwrap(), vec![route]);
-        let mut spec = SessionSpec {
-            connector: ConnectorName::parse("test").unwrap(),
-            endpoint: Endpoint::plain("127.0.0.1", listener.local_addr().unwrap().port()),
-            client_id: "a".into(),
-            username: None,
-            password: Password::None,
-            hidden: Vec::new(),
-            keep_alive: 60,
-            session_expiry: 0,
-            version: VersionChoice::new(None),
-            pace: None,
-            routes,
-            content_types_v3: vec![ContentTypeRule::from("application/json".to_owned())],
-            max_incoming: 1 << 20,
-            queue: 10,
-            window: 100,
-            eager: false,
-            tally: Default::default(),
-        };
+        let mut spec = spec(listener.local_addr().unwrap().port());
         change(&mut spec);
         let (sender, given) = mpsc::unbounded_channel();
         let shutdown = CancellationToken::new();
@@ -263,11 +278,12 @@ impl Bench {
             acks: Arc::new(Downlinks { given: sender }),
             shutdown: shutdown.clone(),
         };
-        let (session, handle) = Session::new(spec, &shared);
+        let (session, handle, control) = Session::new(spec, &shared);
         let task = tokio::spawn(session.run(shared));
         Self {
             listener,
             handle,
+            control,
             given,
             shutdown,
             task,

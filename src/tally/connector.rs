@@ -65,6 +65,8 @@ pub enum Answered {
 pub enum Cause {
     /// The token was about to expire.
     Renewal,
+    /// The configuration of the device or its connector has changed.
+    Replaced,
     /// No connection came about: name, route, TLS, or no answer to CONNECT.
     Unreachable,
     /// The broker refused the connection (CONNACK).
@@ -152,8 +154,9 @@ impl Answered {
 
 impl Cause {
     /// Every one, in the order of their numbers.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Renewal,
+        Self::Replaced,
         Self::Unreachable,
         Self::Refused,
         Self::Lost,
@@ -169,6 +172,7 @@ impl Cause {
     pub fn name(self) -> &'static str {
         match self {
             Self::Renewal => "renewal",
+            Self::Replaced => "replaced",
             Self::Unreachable => "unreachable",
             Self::Refused => "refused",
             Self::Lost => "lost",

@@ -25,10 +25,7 @@ impl Live<'_> {
             }
             Packet::PingResp => Ok(()),
             Packet::SubAck { reasons, .. } => {
-                self.subscribes = self.subscribes.saturating_sub(1);
-                if self.subscribes == 0 {
-                    self.session.status.subscribed();
-                }
+                self.subscribed();
                 if let Some(reason) = reasons.iter().find(|reason| reason.is_error()) {
                     warn!(
                         connector = %self.session.spec.connector, client_id = %self.session.shown_client_id,
@@ -39,6 +36,10 @@ impl Live<'_> {
                         "check what this device may subscribe to, and the profile's downlink filter",
                     );
                 }
+                Ok(())
+            }
+            Packet::UnsubAck { .. } => {
+                self.unsubscribed();
                 Ok(())
             }
             Packet::Disconnect { reason, text } => Err(End::Dismissed { reason, text }),
@@ -131,6 +132,10 @@ impl Live<'_> {
                     retained: publish.retain,
                     received_at: SystemTime::now(),
                 })
+            }
+            None if self.unsubscribes > 0 => {
+                debug!(client_id = %self.session.shown_client_id, "a downlink for a device that has just left");
+                None
             }
             None => {
                 warn!(client_id = %self.session.shown_client_id, "a downlink on a topic of no registered device");

@@ -2,9 +2,11 @@
 //!
 //! - `outgoing`: uplinks, as far as the window lets them
 //! - `incoming`: acknowledgements and downlinks
+//! - `subscriptions`: what is subscribed to, and what the session is told about itself
 
 mod incoming;
 mod outgoing;
+mod subscriptions;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -12,7 +14,6 @@ use std::time::{Duration, Instant};
 
 use outgoing::Limits;
 
-use crate::message::Qos;
 use crate::mqtt::codec::CodecError;
 use crate::mqtt::connection::{Connection, ConnectionError};
 use crate::mqtt::packet::{ConnAck, Packet};
@@ -32,8 +33,6 @@ const PING_LIMIT: Duration = Duration::from_secs(10);
 const DRAIN_LIMIT: Duration = Duration::from_secs(5);
 /// How long the last bytes may take to go out.
 const CLOSE_LIMIT: Duration = Duration::from_secs(2);
-/// Filters in one SUBSCRIBE.
-const FILTERS_PER_SUBSCRIBE: usize = 100;
 
 /// Lives on a connection until it ends. What is unsettled then stays in the session's ledger.
 pub(super) async fn run(
@@ -61,6 +60,7 @@ pub(super) async fn run(
         drain: None,
         turn_at: None,
         subscribes: 0,
+        unsubscribes: 0,
         same_session: false,
         probation: false,
     };
@@ -151,6 +151,8 @@ struct Live<'a> {
     turn_at: Option<Instant>,
     /// SUBSCRIBEs that the broker has not answered.
     subscribes: usize,
+    /// The same of UNSUBSCRIBEs.
+    unsubscribes: usize,
     /// The broker still has the session that the repeated messages were sent in.
     same_session: bool,
     /// The first message to repeat is sent alone, once the broker has answered a ping; see `suspect`.
@@ -174,26 +176,7 @@ impl Live<'_> {
         } else {
             self.repeat(usize::MAX)?;
         }
-        for filters in self
-            .session
-            .spec
-            .routes
-            .filters()
-            .chunks(FILTERS_PER_SUBSCRIBE)
-        {
-            let filters = filters
-                .iter()
-                .map(|filter| (filter.expose().to_owned(), Qos::AtLeastOnce))
-                .collect();
-            let pkid = self.session.ledger.next_pkid();
-            self.connection
-                .queue(&Packet::Subscribe { pkid, filters })?;
-            self.subscribes += 1;
-        }
-        if self.subscribes == 0 {
-            self.session.status.subscribed();
-        }
-        Ok(())
+        self.begin_subscriptions(session_present)
     }
 
     async fn turn(&mut self) -> Result<Ended, End> {
@@ -242,6 +225,11 @@ impl Live<'_> {
                         self.acknowledge(kind, pkid)?;
                     }
                 }
+                order = self.session.orders.next() => {
+                    self.obey(order)?;
+                    alarm_at = self.next_alarm();
+                    alarm.as_mut().reset(alarm_at.into());
+                }
                 progress = self.connection.progress(), if self.inbox.has_room() => progress?,
                 command = self.session.commands.recv(), if self.has_room() => match command {
                     Some(Command::Publish(entry)) => self.session.held.push_back(entry),
@@ -256,7 +244,7 @@ impl Live<'_> {
                     alarm_at = self.next_alarm();
                     alarm.as_mut().reset(alarm_at.into());
                 }
-                () = &mut ending, if !matches!(self.drain, Some(Drain { then: Ended::Shutdown, .. })) => {
+                () = &mut ending, if !self.is_ending() => {
                     self.start_drain(Ended::Shutdown);
                     alarm_at = self.next_alarm();
                     alarm.as_mut().reset(alarm_at.into());
@@ -271,6 +259,12 @@ impl Live<'_> {
             downlinks: self.inbox.mark(),
             then,
         });
+    }
+
+    /// Whether the connection is being drained for the last time.
+    fn is_ending(&self) -> bool {
+        let last = |drain: &Drain| drain.then == Ended::Shutdown;
+        self.drain.as_ref().is_some_and(last)
     }
 
     /// Does what is due.
