@@ -14,8 +14,8 @@ use crate::profile::{
 use crate::registry;
 use crate::secret::Secret;
 use crate::session::{
-    DeviceRoutes, Pace, Password, Routes, Session, SessionHandle, SessionSpec, Shared,
-    VersionChoice,
+    DeviceRoutes, Pace, Password, Routes, Session, SessionHandle, SessionSpec, Shared, TokenKey,
+    TokenKid, TokenSource, VersionChoice,
 };
 use crate::uplink::Lane;
 
@@ -241,10 +241,12 @@ impl<'a> Planner<'a> {
         let password = match self.connector.profile.connect.password {
             PasswordSource::Jwt => {
                 let (key, spec) = token_spec(self.connector, device)?;
-                Password::Token {
-                    key: Arc::new(key),
-                    spec,
-                }
+                let kid = TokenKid::Fixed(spec.kid.clone());
+                let key = TokenKey {
+                    id: key.spki_sha256().into(),
+                    key: Arc::new(key.into()),
+                };
+                Password::Token(Box::new(TokenSource::fixed(spec, kid, key)))
             }
             source => self.secret(source, Some(device)),
         };

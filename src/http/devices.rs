@@ -178,7 +178,7 @@ impl DeviceBody {
 #[schema(as = Session)]
 pub(super) struct SessionBody {
     /// `idle` (nobody has needed it yet), `connecting`, `connected`, `backing_off`, `refused`, `taken_over` (another
-    /// client has the same client id) or `closed`.
+    /// client has the same client id), `no_key` (no key signs its tokens: make and activate one) or `closed`.
     #[schema(example = "connected")]
     state: &'static str,
     #[schema(value_type = String, format = DateTime, example = "2026-01-31T12:00:00.000Z")]
@@ -250,7 +250,7 @@ pub(super) struct SessionError {
 pub(super) struct SessionCounters {
     /// Connections that the broker accepted.
     connects: u64,
-    /// Connections replaced before their token expired.
+    /// Connections replaced before their token expired, or for another key.
     renewals: u64,
     /// Uplinks confirmed by the broker, and QoS 0 uplinks sent.
     delivered: u64,

@@ -17,6 +17,9 @@ const ACCEPT_POST: HeaderName = HeaderName::from_static("accept-post");
 const SESSION_HINT: &str =
     "GET /v1/devices/{device}/session shows what is wrong with the connection";
 
+const NO_KEY_HINT: &str = "make a key with POST /v1/devices/{device}/keys, register its public half with the platform, and \
+     activate it with POST /v1/devices/{device}/keys/{kid}/activate; or use `causeway keys` while the bridge is stopped";
+
 impl Problem {
     pub(super) fn unknown_device(device: &DeviceId) -> Self {
         Self::new(
@@ -100,6 +103,7 @@ impl From<UplinkError> for Problem {
                     .retryable(may_pass(reason))
                     .hint(SESSION_HINT)
             }
+            UplinkError::NoKey => Self::new(Kind::NoKey, detail).hint(NO_KEY_HINT),
             UplinkError::Unusable(_) => Self::new(Kind::Unusable, detail).hint(SESSION_HINT),
             UplinkError::NotSent { trouble } => not_sent(detail, trouble),
             UplinkError::Unconfirmed => Self::new(Kind::Unconfirmed, detail)

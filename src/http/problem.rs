@@ -30,6 +30,7 @@ pub(super) enum Kind {
     PlatformRefused,
     ConnectionRefused,
     Unusable,
+    NoKey,
     Full,
     NotSent,
     Closing,
@@ -79,6 +80,11 @@ impl Kind {
                 S::SERVICE_UNAVAILABLE,
                 "unusable",
                 "The device cannot connect",
+            ),
+            Self::NoKey => (
+                S::SERVICE_UNAVAILABLE,
+                "no-key",
+                "The device has no active key",
             ),
             Self::Full => (S::SERVICE_UNAVAILABLE, "full", "Too many uplinks wait"),
             Self::NotSent => (

@@ -8,7 +8,7 @@
 //! PKCS#12 ─► ber ─► pkcs12 ───────┘
 //! ```
 //!
-//! `sealing` encrypts what is stored of all this.
+//! `lazy_key` reads a key and takes it apart later; `sealing` encrypts what is stored.
 //!
 //! Nothing here reads a file, the environment or the clock: the caller passes the bytes, the path that they came
 //! from (errors name it) and the time. A private key is in memory only, and cleared when it is dropped.
@@ -19,6 +19,7 @@ mod client_identity;
 mod encrypted;
 mod error;
 mod kid;
+mod lazy_key;
 mod pbe;
 mod pem;
 mod pkcs12;
@@ -40,6 +41,7 @@ pub use certificate::certificates;
 pub use client_identity::{ClientIdentity, IdentityError};
 pub use error::{KeyError, KeyProblem};
 pub use kid::{KidError, KidMode, kid};
+pub use lazy_key::LazyKey;
 #[cfg(feature = "demo")]
 pub(crate) use pbe::{Purpose, bmp_password, derive as pkcs12_derive};
 pub use public_key::{Algorithm, MAX_RSA_BITS, MIN_RSA_BITS};

@@ -55,24 +55,36 @@ impl SigningKey {
 
     /// Makes a new key (RSA: 2048 bits), and gives its private half as PKCS#8 PEM, unencrypted, to be stored.
     pub fn generate(algorithm: Algorithm) -> Result<(Self, Zeroizing<String>), KeyError> {
-        let (pair, der) = match algorithm {
-            Algorithm::Rs256 => {
-                let pair =
-                    RsaKeyPair::generate(KeySize::Rsa2048).map_err(|_| KeyError::Generate)?;
-                let der = AsDer::<Pkcs8V1Der<'_>>::as_der(&pair).map_err(|_| KeyError::Generate)?;
-                (Pair::Rsa(pair), Zeroizing::new(der.as_ref().to_vec()))
-            }
-            Algorithm::Es256 => {
-                let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING)
-                    .map_err(|_| KeyError::Generate)?;
-                let der = pair.to_pkcs8v1().map_err(|_| KeyError::Generate)?;
-                (Pair::Ec(pair), Zeroizing::new(der.as_ref().to_vec()))
-            }
-        };
-        let key = Self::from_pair(pair).map_err(|_| KeyError::Generate)?;
+        let key = Self::new(algorithm)?;
+        let der = key.to_pkcs8()?;
         let pem =
             encode_string("PRIVATE KEY", LineEnding::LF, &der).map_err(|_| KeyError::Generate)?;
         Ok((key, Zeroizing::new(pem)))
+    }
+
+    /// Makes a new key (RSA: 2048 bits, which takes a good part of a second now and then).
+    pub fn new(algorithm: Algorithm) -> Result<Self, KeyError> {
+        let pair = match algorithm {
+            Algorithm::Rs256 => RsaKeyPair::generate(KeySize::Rsa2048).map(Pair::Rsa),
+            Algorithm::Es256 => {
+                EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).map(Pair::Ec)
+            }
+        };
+        pair.ok()
+            .and_then(|pair| Self::from_pair(pair).ok())
+            .ok_or(KeyError::Generate)
+    }
+
+    /// The private half as unencrypted PKCS#8, to be sealed.
+    pub(crate) fn to_pkcs8(&self) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+        let der = match &self.pair {
+            Pair::Rsa(pair) => AsDer::<Pkcs8V1Der<'_>>::as_der(pair)
+                .map(|der| Zeroizing::new(der.as_ref().to_vec())),
+            Pair::Ec(pair) => pair
+                .to_pkcs8v1()
+                .map(|der| Zeroizing::new(der.as_ref().to_vec())),
+        };
+        der.map_err(|_| KeyError::Generate)
     }
 
     /// The algorithm that the key's type calls for.
@@ -139,32 +151,59 @@ impl fmt::Debug for SigningKey {
     }
 }
 
-fn rsa_pair(der: &[u8]) -> Result<Pair, KeyProblem> {
-    let unreadable = KeyProblem::Unreadable("RSA key");
-    let key = RsaPrivateKey::<UintRef<'_>>::from_der(der).map_err(|_| unreadable.clone())?;
-    check_modulus(key.modulus.as_bytes())?;
-    RsaKeyPair::from_der(der)
-        .map(Pair::Rsa)
-        .map_err(|_| unreadable)
+/// Looks at a key as far as that is cheap: whether it can be one, of a type and size that are taken.
+pub(super) fn check(key: &PrivateKey) -> Result<Algorithm, KeyProblem> {
+    match key {
+        PrivateKey::Pkcs1(der) => check_rsa(der),
+        PrivateKey::Sec1(der) => check_sec1(der),
+        PrivateKey::Pkcs8(der) => {
+            let info = pkcs8_info(der)?;
+            match Algorithm::of(&info.algorithm)? {
+                Algorithm::Rs256 => check_rsa(info.private_key.as_bytes()),
+                Algorithm::Es256 => Ok(Algorithm::Es256),
+            }
+        }
+    }
 }
 
-fn sec1_pair(der: &[u8]) -> Result<Pair, KeyProblem> {
-    let unreadable = KeyProblem::Unreadable("EC key");
-    let curve = sec1_curve(der).map_err(|_| unreadable.clone())?;
+fn check_rsa(der: &[u8]) -> Result<Algorithm, KeyProblem> {
+    let key = RsaPrivateKey::<UintRef<'_>>::from_der(der)
+        .map_err(|_| KeyProblem::Unreadable("RSA key"))?;
+    check_modulus(key.modulus.as_bytes())?;
+    Ok(Algorithm::Rs256)
+}
+
+fn check_sec1(der: &[u8]) -> Result<Algorithm, KeyProblem> {
+    let curve = sec1_curve(der).map_err(|_| KeyProblem::Unreadable("EC key"))?;
     if let Some(curve) = curve {
         super::public_key::check_curve(curve)?;
     }
-    let key = p256::SecretKey::from_sec1_der(der).map_err(|_| unreadable)?;
+    Ok(Algorithm::Es256)
+}
+
+fn pkcs8_info(der: &[u8]) -> Result<PrivateKeyInfoRef<'_>, KeyProblem> {
+    PrivateKeyInfoRef::from_der(der).map_err(|_| KeyProblem::Unreadable("key"))
+}
+
+fn rsa_pair(der: &[u8]) -> Result<Pair, KeyProblem> {
+    check_rsa(der)?;
+    RsaKeyPair::from_der(der)
+        .map(Pair::Rsa)
+        .map_err(|_| KeyProblem::Unreadable("RSA key"))
+}
+
+fn sec1_pair(der: &[u8]) -> Result<Pair, KeyProblem> {
+    check_sec1(der)?;
+    let key = p256::SecretKey::from_sec1_der(der).map_err(|_| KeyProblem::Unreadable("EC key"))?;
     ec_pair(&key)
 }
 
 fn pkcs8_pair(der: &[u8]) -> Result<Pair, KeyProblem> {
-    let unreadable = KeyProblem::Unreadable("key");
-    let info = PrivateKeyInfoRef::from_der(der).map_err(|_| unreadable.clone())?;
+    let info = pkcs8_info(der)?;
     match Algorithm::of(&info.algorithm)? {
         Algorithm::Rs256 => rsa_pair(info.private_key.as_bytes()),
         Algorithm::Es256 => {
-            let key = p256::SecretKey::try_from(info).map_err(|_| unreadable)?;
+            let key = p256::SecretKey::try_from(info).map_err(|_| KeyProblem::Unreadable("key"))?;
             ec_pair(&key)
         }
     }

@@ -108,7 +108,7 @@ pub struct ConnectorHealth {
     pub sessions: usize,
     /// Sessions that are connected.
     pub connected: usize,
-    /// Sessions that nobody has needed yet.
+    /// Sessions that nobody has needed yet, or that wait for a key.
     pub idle: usize,
 }
 
@@ -126,7 +126,8 @@ impl ConnectorHealth {
     fn count(&mut self, state: State) {
         self.sessions += 1;
         self.connected += usize::from(state == State::Connected);
-        self.idle += usize::from(state == State::Idle);
+        // A device without a key must not keep requests away that would give it one.
+        self.idle += usize::from(matches!(state, State::Idle | State::NoKey));
     }
 }
 

@@ -107,13 +107,14 @@ const fn gauge<T>(name: &'static str, help: &'static str, of: fn(&T) -> u64) -> 
 }
 
 /// Shown for each connector even where there are none, so that a series does not come and go.
-const STATES: [State; 7] = [
+const STATES: [State; 8] = [
     State::Idle,
     State::Connecting,
     State::Connected,
     State::BackingOff,
     State::Refused,
     State::TakenOver,
+    State::NoKey,
     State::Closed,
 ];
 
@@ -126,7 +127,7 @@ const OF_CONNECTOR: [Series<ConnectorFigures>; 6] = [
     ),
     counter(
         "causeway_renewals_total",
-        "Connections replaced before their token expired.",
+        "Connections replaced before their token expired, or for another key.",
         |figures| figures.renewals,
     ),
     counter(

@@ -46,7 +46,9 @@ pub(super) enum Ended {
     },
     /// The device itself cannot connect.
     Unusable(Box<str>),
-    /// The token was about to expire; the old connection is drained and closed.
+    /// The device has no key to connect with.
+    NoKey,
+    /// The token was about to expire, or there is another key for the next; the old connection is drained and closed.
     Renewal,
     /// The session was told to be another one; the old connection is drained and closed.
     Replaced,
@@ -65,7 +67,7 @@ impl Ended {
             Self::Unusable(_) => Cause::Unusable,
             Self::Renewal => Cause::Renewal,
             Self::Replaced => Cause::Replaced,
-            Self::Shutdown => return None,
+            Self::NoKey | Self::Shutdown => return None,
         })
     }
 }
@@ -75,6 +77,8 @@ impl Ended {
 pub(super) enum Close {
     /// It did not come about, or the link failed.
     Failed,
+    /// The broker closed it instead of answering CONNECT.
+    Unanswered,
     /// The broker closed it without a word while nothing was in flight: a broker that does not announce a takeover
     /// (with MQTT 3.1.1 none does, and Mosquitto 2.0.11 not even with MQTT 5) looks like this.
     WhileIdle,
@@ -163,7 +167,7 @@ impl Backoff {
             Ended::Refused { reason, .. } | Ended::Dismissed { reason, .. } => {
                 next(State::BackingOff, LOST, refusal_hint(*reason))
             }
-            Ended::Renewal | Ended::Replaced | Ended::Shutdown => Next {
+            Ended::NoKey | Ended::Renewal | Ended::Replaced | Ended::Shutdown => Next {
                 state: State::Connecting,
                 delay: Duration::ZERO,
                 hint: "",
@@ -185,6 +189,11 @@ pub(super) fn renewal(lifetime: Duration, random: f64) -> Duration {
 /// Whether the same credentials will most likely be refused again.
 pub(super) fn is_final(reason: Reason) -> bool {
     matches!(reason.0, 0x81 | 0x82 | 0x84..=0x87 | 0x8A | 0x8C)
+}
+
+/// Whether a broker's refusal is about who connects, and so about the key that signed the token.
+pub(super) fn is_about_credentials(reason: Reason) -> bool {
+    matches!(reason.0, 0x86 | 0x87 | 0x8A | 0x8C)
 }
 
 const TAKEOVER_HINT: &str = "another program is connected with the same MQTT client id; stop it, or give one of the two another id";

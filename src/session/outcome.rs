@@ -62,6 +62,8 @@ pub enum NotSent {
         /// The broker's words.
         text: Option<Box<str>>,
     },
+    /// No key signs the device's tokens.
+    NoKey,
     /// No connection can be made for a reason of the device's own, for example a key that cannot sign.
     Unusable(Box<str>),
     /// The connection is MQTT 3.1.1, and the connector does not carry this content type with it.

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -11,10 +10,11 @@ use tokio_util::sync::CancellationToken;
 use super::budget::Budget;
 use super::gate::ConnectGate;
 use super::pace::Pace;
+use super::password::Password;
 use super::routes::Routes;
 use crate::broker::MqttVersion;
 use crate::device::{ConnectorName, DeviceId};
-use crate::identity::{IssueError, SigningKey, TokenSpec, Validity, issue};
+use crate::identity::Validity;
 use crate::message::Downlink;
 use crate::mqtt::transport::Endpoint;
 use crate::profile::ContentTypeRule;
@@ -34,6 +34,7 @@ pub trait AckSink: Send + Sync {
     /// Takes one message from a device's ack topic. Never waits.
     fn answered(&self, device: &DeviceId, payload: Bytes);
 }
+
 /// Downlinks were not taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("downlinks cannot be kept: {0}")]
@@ -110,52 +111,6 @@ pub struct Shared {
     pub acks: Arc<dyn AckSink>,
     /// When they end.
     pub shutdown: CancellationToken,
-}
-
-/// The MQTT password.
-#[derive(Debug)]
-pub enum Password {
-    /// None is sent.
-    None,
-    /// Always the same.
-    Secret(Secret),
-    /// A fresh token for every CONNECT.
-    Token {
-        /// What it is signed with.
-        key: Arc<SigningKey>,
-        /// What it says.
-        spec: TokenSpec,
-    },
-}
-
-/// A password for one CONNECT.
-pub(super) struct FreshPassword {
-    pub(super) password: Option<Secret>,
-    pub(super) expires_at: Option<SystemTime>,
-    pub(super) lifetime: Option<Duration>,
-}
-
-impl Password {
-    /// The password for a CONNECT that is sent now.
-    pub(super) fn fresh(&self, now: SystemTime) -> Result<FreshPassword, IssueError> {
-        match self {
-            Self::None => Ok(FreshPassword {
-                password: None,
-                expires_at: None,
-                lifetime: None,
-            }),
-            Self::Secret(secret) => Ok(FreshPassword {
-                password: Some(secret.clone()),
-                expires_at: None,
-                lifetime: None,
-            }),
-            Self::Token { key, spec } => issue(key, spec, now).map(|token| FreshPassword {
-                password: Some(token.jwt),
-                expires_at: Some(token.expires_at),
-                lifetime: Some(spec.lifetime),
-            }),
-        }
-    }
 }
 
 /// The protocol version of a connector: the one written down, or MQTT 5 until the broker refuses it.

@@ -25,6 +25,8 @@ pub enum State {
     Refused,
     /// Another client connected with the same client id; tried again, but seldom.
     TakenOver,
+    /// No key signs the device's tokens; it connects as soon as one is activated.
+    NoKey,
     /// At its end.
     Closed,
 }
@@ -39,6 +41,7 @@ impl State {
             Self::BackingOff => "backing_off",
             Self::Refused => "refused",
             Self::TakenOver => "taken_over",
+            Self::NoKey => "no_key",
             Self::Closed => "closed",
         }
     }
@@ -167,7 +170,11 @@ impl Status {
             let begins = match self.state() {
                 State::Idle | State::Connecting => true,
                 State::Connected => self.is_subscribing(),
-                State::BackingOff | State::Refused | State::TakenOver | State::Closed => false,
+                State::BackingOff
+                | State::Refused
+                | State::TakenOver
+                | State::NoKey
+                | State::Closed => false,
             };
             if !begins {
                 return;

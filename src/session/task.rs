@@ -15,6 +15,7 @@ use super::live;
 use super::obey::Demand;
 use super::orders::{Orders, SessionControl};
 use super::outcome::{NotSent, Outcome};
+use super::password::{Answer, NoPassword};
 use super::spec::{SessionSpec, Shared};
 use super::status::{State, Status};
 use super::suspect::Suspect;
@@ -84,7 +85,7 @@ impl Session {
 
     /// Runs until the shutdown, or until it is told to close.
     pub async fn run(mut self, shared: Shared) {
-        if self.spec.eager || self.first_need(&shared).await {
+        if self.spec.eager || self.spec.password.lacks_key() || self.first_need(&shared).await {
             while let Some(wait) = self.once(&shared).await {
                 if !self.wait(wait, &shared).await {
                     break;
@@ -97,8 +98,11 @@ impl Session {
     /// Waits until somebody needs the session; `false` when the program ends first.
     async fn first_need(&mut self, shared: &Shared) -> bool {
         loop {
+            let mut swaps = self.spec.password.swaps();
             tokio::select! {
                 () = shared.shutdown.cancelled() => return false,
+                // Somebody wants to know whether the broker takes the key.
+                () = swaps.next() => return true,
                 command = self.commands.recv() => match command {
                     Some(Command::Publish(entry)) => {
                         self.held.push_back(entry);
@@ -112,7 +116,7 @@ impl Session {
                         return false;
                     }
                     self.become_next();
-                    if self.spec.eager {
+                    if self.spec.eager || self.spec.password.lacks_key() {
                         return true;
                     }
                 }
@@ -125,8 +129,11 @@ impl Session {
         if !self.catch_up() {
             return None;
         }
-        self.status.enter(State::Connecting);
         let began = Instant::now();
+        if self.spec.password.lacks_key() {
+            return Some(self.lack_key(began));
+        }
+        self.status.enter(State::Connecting);
         let urgent = Arc::clone(&self.orders.urgent);
         let attempt = tokio::select! {
             attempt = self.connect(shared) => attempt,
@@ -151,6 +158,8 @@ impl Session {
                 )
             }
             Ok(Established::OtherVersion) => return Some(Wait::none(began)),
+            Err(Ended::NoKey) => return Some(self.lack_key(began)),
+            Err(ended) if self.goes_back(&ended) => return Some(Wait::none(began)),
             Err(ended) => (ended, Lived::default()),
         };
         self.explain(&ended, lived, began)
@@ -212,7 +221,10 @@ impl Session {
             .spec
             .password
             .fresh(SystemTime::now())
-            .map_err(|e| Ended::Unusable(e.to_string().into()))?;
+            .map_err(|error| match error {
+                NoPassword::NoKey => Ended::NoKey,
+                NoPassword::Issue(error) => Ended::Unusable(error.to_string().into()),
+            })?;
         let connect = Connect {
             client_id: self.spec.client_id.to_string(),
             username: (self.spec.username.as_ref()).map(|name| name.expose().to_owned()),
@@ -247,6 +259,7 @@ impl Session {
                 text: ack.text.map(Into::into),
             });
         }
+        let _ = self.spec.password.answered(Answer::Accepted);
         self.status.connected(version, fresh.expires_at);
         info!(
             connector = %self.spec.connector, client_id = %self.shown_client_id, mqtt = %version,
@@ -316,6 +329,7 @@ impl Session {
         }
         let sleep = tokio::time::sleep_until(wait.until.into());
         tokio::pin!(sleep);
+        let mut swaps = self.spec.password.swaps();
         loop {
             if self.held.len() >= self.spec.queue {
                 // Messages that nobody waits for any more must not fill the queue while there is no connection.
@@ -325,6 +339,11 @@ impl Session {
             tokio::select! {
                 () = shared.shutdown.cancelled() => return false,
                 () = &mut sleep => return true,
+                () = swaps.next() => {
+                    // What was wrong with the old key says nothing of the new one.
+                    self.backoff = Backoff::default();
+                    return true;
+                }
                 () = tokio::time::sleep(PRUNE), if !room => {}
                 order = self.orders.next() => match self.obey(order) {
                     Demand::Close => return false,
@@ -338,7 +357,7 @@ impl Session {
                     None => return false,
                     Some(Command::Connect) => {}
                     Some(Command::Publish(entry)) => match &wait.refuse {
-                        Some(why) if !entry.slip.is_patient() && wait.began.elapsed() < RETRY_ON_DEMAND => {
+                        Some(why) if !entry.slip.is_patient() && !wait.may_be_tried() => {
                             entry.slip.settle(Outcome::NotSent(why.clone()));
                         }
                         refused => {
@@ -381,15 +400,20 @@ enum Established {
 }
 
 /// The time until the next attempt.
-struct Wait {
-    until: Instant,
+pub(super) struct Wait {
+    pub(super) until: Instant,
     /// When the last attempt began.
-    began: Instant,
+    pub(super) began: Instant,
     /// What uplinks are told meanwhile; without it they wait for the next connection.
-    refuse: Option<NotSent>,
+    pub(super) refuse: Option<NotSent>,
 }
 
 impl Wait {
+    /// Whether an uplink may ask for an attempt before its time.
+    fn may_be_tried(&self) -> bool {
+        self.refuse != Some(NotSent::NoKey) && self.began.elapsed() >= RETRY_ON_DEMAND
+    }
+
     fn none(began: Instant) -> Self {
         Self {
             until: Instant::now(),
@@ -418,21 +442,37 @@ fn before_connack(error: ConnectionError) -> Ended {
     Ended::Lost {
         what: format!("{error}, before it had answered CONNECT"),
         hint,
-        close: Close::Failed,
+        close: match error {
+            ConnectionError::Closed => Close::Unanswered,
+            _ => Close::Failed,
+        },
         cause: Cause::Unreachable,
     }
 }
 
-fn in_words(ended: &Ended) -> String {
-    let with = |what: &str, reason: &Reason, text: &Option<Box<str>>| match text {
-        Some(text) => format!("{what}: {reason} ({text})"),
-        None => format!("{what}: {reason}"),
-    };
+pub(super) fn in_words(ended: &Ended) -> String {
     match ended {
         Ended::Lost { what, .. } => what.clone(),
-        Ended::Refused { reason, text } => with("the broker refuses the connection", reason, text),
-        Ended::Dismissed { reason, text } => with("the broker ended the connection", reason, text),
+        Ended::Refused { reason, text } => {
+            format!(
+                "the broker refuses the connection: {}",
+                with_text(*reason, text)
+            )
+        }
+        Ended::Dismissed { reason, text } => {
+            format!(
+                "the broker ended the connection: {}",
+                with_text(*reason, text)
+            )
+        }
         Ended::Unusable(what) => what.to_string(),
-        Ended::Renewal | Ended::Replaced | Ended::Shutdown => String::new(),
+        Ended::NoKey | Ended::Renewal | Ended::Replaced | Ended::Shutdown => String::new(),
+    }
+}
+
+pub(super) fn with_text(reason: Reason, text: &Option<Box<str>>) -> String {
+    match text {
+        Some(text) => format!("{reason} ({text})"),
+        None => reason.to_string(),
     }
 }

@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 mod downlinks;
+mod keys;
 mod orders;
 
 use super::*;
@@ -787,10 +788,12 @@ async fn a_token_is_renewed_before_it_expires_and_nothing_is_lost_or_reordered()
         claims: serde_json::Map::new(),
     };
     let bench = Bench::new(|s| {
-        s.password = Password::Token {
-            key: Arc::new(key),
-            spec,
-        }
+        let key = TokenKey {
+            id: "a".into(),
+            key: Arc::new(key.into()),
+        };
+        let kid = TokenKid::Fixed(None);
+        s.password = Password::Token(Box::new(TokenSource::fixed(spec, kid, key)));
     })
     .await;
     let handle = bench.handle.clone();

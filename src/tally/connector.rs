@@ -29,7 +29,7 @@ pub struct ConnectorTally {
 pub struct Counters {
     /// Connections that the broker accepted.
     pub connects: AtomicU64,
-    /// Connections replaced before their token expired.
+    /// Connections replaced before their token expired, or for another key.
     pub renewals: AtomicU64,
     /// Uplinks confirmed by the broker, and QoS 0 uplinks sent.
     pub delivered: AtomicU64,
@@ -63,7 +63,7 @@ pub enum Answered {
 /// Why a session has to connect again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cause {
-    /// The token was about to expire.
+    /// The token was about to expire, or another key was activated.
     Renewal,
     /// The configuration of the device or its connector has changed.
     Replaced,

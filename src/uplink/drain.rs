@@ -8,6 +8,7 @@ use tracing::{debug, info, warn};
 
 use super::Road;
 use super::check::{CheckError, check};
+use super::error::UplinkError;
 use super::platform::PlatformOutcome;
 use super::receipt::Receipt;
 use crate::message::{Qos, Uplink};
@@ -262,6 +263,10 @@ impl Road {
             }
             Outcome::NotSent(NotSent::Unusable(what)) => {
                 with(ReceiptStatus::Refused, None, Some(what))
+            }
+            Outcome::NotSent(NotSent::NoKey) => {
+                let what = UplinkError::NoKey.to_string();
+                with(ReceiptStatus::Refused, None, Some(what.into()))
             }
             Outcome::NotSent(NotSent::ContentType) => refused(with, &CheckError::ContentTypeV3),
             Outcome::NotSent(NotSent::TooLarge { limit }) => {

@@ -84,6 +84,9 @@ pub enum UplinkError {
         /// The broker's words.
         text: Option<Box<str>>,
     },
+    /// No key signs the device's tokens.
+    #[error("the device has no active key to sign its tokens with; the uplink was not sent")]
+    NoKey,
     /// The device cannot connect for a reason of its own.
     #[error("the device cannot connect: {0}; the uplink was not sent")]
     Unusable(Box<str>),
@@ -128,6 +131,7 @@ impl UplinkError {
             Self::Full
             | Self::Store(_)
             | Self::NoStore
+            | Self::NoKey
             | Self::Unusable(_)
             | Self::NotSent { .. }
             | Self::Expired
@@ -160,6 +164,7 @@ impl From<Outcome> for UplinkError {
                 NotSent::ConnectionRefused { reason, text } => {
                     Self::ConnectionRefused { reason, text }
                 }
+                NotSent::NoKey => Self::NoKey,
                 NotSent::Unusable(what) => Self::Unusable(what),
                 NotSent::ContentType => CheckError::ContentTypeV3.into(),
                 NotSent::TooLarge { limit } => CheckError::TooLarge { limit }.into(),

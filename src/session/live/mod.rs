@@ -182,9 +182,12 @@ impl Live<'_> {
     async fn turn(&mut self) -> Result<Ended, End> {
         let shutdown = self.shared.shutdown.clone();
         let ending = shutdown.cancelled();
+        let mut swaps = self.session.spec.password.swaps();
+        let swapped = swaps.next();
+        let mut has_swapped = false;
         let mut alarm_at = self.next_alarm();
         let alarm = tokio::time::sleep_until(alarm_at.into());
-        tokio::pin!(ending, alarm);
+        tokio::pin!(ending, swapped, alarm);
         loop {
             while self.inbox.has_room()
                 && let Some(packet) = self.connection.next_packet()?
@@ -249,8 +252,22 @@ impl Live<'_> {
                     alarm_at = self.next_alarm();
                     alarm.as_mut().reset(alarm_at.into());
                 }
+                () = &mut swapped, if !has_swapped => {
+                    has_swapped = true;
+                    // The next connection has the new key in any case.
+                    if self.drain.is_none() {
+                        self.renew();
+                        alarm_at = self.next_alarm();
+                        alarm.as_mut().reset(alarm_at.into());
+                    }
+                }
             }
         }
+    }
+
+    fn renew(&mut self) {
+        self.session.status.count(1, |counters| &counters.renewals);
+        self.start_drain(Ended::Renewal);
     }
 
     fn start_drain(&mut self, then: Ended) {
@@ -274,8 +291,7 @@ impl Live<'_> {
             return Ok(Some(drain.then));
         }
         if self.drain.is_none() && self.renew_at.is_some_and(|at| now >= at) {
-            self.session.status.count(1, |counters| &counters.renewals);
-            self.start_drain(Ended::Renewal);
+            self.renew();
         }
         match self.pinged_at {
             Some(pinged) if self.connection.last_read() > pinged => self.pinged_at = None,
