@@ -1,6 +1,7 @@
 //! The command line: arguments in, one function of another part called, text and an exit code out.
 
 mod check;
+mod config;
 #[cfg(feature = "demo")]
 mod demo;
 mod error;
@@ -51,6 +52,8 @@ enum Command {
     Profile(profile::Command),
     Openapi(openapi::Args),
     Check(check::Args),
+    #[command(subcommand)]
+    Config(config::Command),
     #[command(hide = true)]
     Health(health::Args),
 }
@@ -80,6 +83,7 @@ pub fn main() -> ExitCode {
         Command::Profile(command) => command.run(),
         Command::Openapi(args) => args.run(),
         Command::Check(args) => args.run(),
+        Command::Config(command) => command.run(),
         Command::Health(args) => args.run(),
     };
     match outcome.and_then(|text| print(&text)) {

@@ -72,8 +72,7 @@ fn one(
     let when = [("lazy", ConnectWhen::Lazy), ("eager", ConnectWhen::Eager)];
     let connect = section.choice("connect", &when, ConnectWhen::Lazy);
     let secret = files.secret(section, "secret", "secret_file");
-    let rate = section.count("drain_rate", 1, 1..=1_000_000);
-    let drain_rate = section.has("drain_rate").then_some(rate);
+    let drain_rate = section.optional_count("drain_rate", 1..=1_000_000);
     let variables = section.texts("variables");
 
     for key in ["passphrase", "passphrase_file"] {

@@ -1,8 +1,11 @@
 //! What is wrong with a configuration, and where.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+
+use super::reference::Form;
 
 /// Where a value was written.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -134,9 +137,32 @@ pub(super) type Found = (Place, String);
 pub(super) struct Report {
     errors: RefCell<Vec<Found>>,
     warnings: RefCell<Vec<Found>>,
+    /// What readers say of the keys that they ask for; for the reference alone.
+    forms: Option<RefCell<BTreeMap<String, Form>>>,
 }
 
 impl Report {
+    /// One that also notes every key that is asked for, and what is expected there.
+    pub(super) fn with_forms() -> Self {
+        Self {
+            forms: Some(RefCell::default()),
+            ..Self::default()
+        }
+    }
+
+    /// Notes what a reader expects under a key. What it says first counts.
+    pub(super) fn note(&self, asked: impl FnOnce() -> (String, Form)) {
+        if let Some(forms) = &self.forms {
+            let (key, form) = asked();
+            forms.borrow_mut().entry(key).or_insert(form);
+        }
+    }
+
+    /// What was noted, by key.
+    pub(super) fn into_forms(self) -> BTreeMap<String, Form> {
+        self.forms.map(RefCell::into_inner).unwrap_or_default()
+    }
+
     pub(super) fn error(&self, place: &Place, message: impl fmt::Display) {
         self.errors
             .borrow_mut()

@@ -29,6 +29,7 @@
 //! - `listeners`, `connectors`, `devices`: the sections
 //! - `via`: devices behind a router device
 //! - `reach`: proxy, server name and client certificate of a connection
+//! - `reference`: the page that describes every key, from what the sections' readers say of themselves
 //! - `fit`: whether a profile, its connector and its device fit together
 
 mod connectors;
@@ -40,6 +41,7 @@ mod fit;
 mod listeners;
 mod model;
 mod reach;
+mod reference;
 mod section;
 mod store;
 mod tree;
@@ -58,6 +60,7 @@ pub use model::{
     Config, ConnectWhen, Connector, Device, Downlinks, FileBytes, Http, IdentityFiles, Limits, Log,
     LogFormat, Management, Store,
 };
+pub use reference::reference;
 pub use units::{ByteSizeError, parse_bytes};
 
 use error::{Place, Report};

@@ -6,8 +6,9 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::error::{Origin, Place, Report};
+use super::reference::Form;
 use super::tree::{Node, Table, Value, join, to_toml};
-use super::units::{parse_bytes, show_bytes};
+use super::units::{parse_bytes, show_bytes, show_count, show_time};
 
 /// One section while it is read. Whoever reads it ends with [`Section::finish`], which refuses what nobody asked for.
 pub(super) struct Section<'a> {
@@ -88,12 +89,15 @@ impl<'a> Section<'a> {
 
     /// A section of this one; an empty one where there is none.
     pub(super) fn section(&mut self, key: &'static str) -> Section<'a> {
-        let table = self.take(key).and_then(|node| self.as_table(key, node));
+        let node = self.take(key, Form::section);
+        let table = node.and_then(|node| self.as_table(key, node));
         self.open(key, table.unwrap_or(&EMPTY))
     }
 
     /// The sections of this one, whatever their names.
     pub(super) fn sections(self) -> impl Iterator<Item = (&'a str, Section<'a>)> {
+        self.report
+            .note(|| (self.place.key.clone(), Form::section()));
         self.table.iter().filter_map(move |(name, node)| {
             let table = self.as_table(name, node)?;
             Some((name.as_str(), self.open(name, table)))
@@ -107,7 +111,7 @@ impl<'a> Section<'a> {
 
     /// Text. `None` where it is absent, and where it is not text, which is reported.
     pub(super) fn text(&mut self, key: &'static str) -> Option<&'a str> {
-        let node = self.take(key)?;
+        let node = self.take(key, || Form::of("text"))?;
         match as_text(node) {
             Some(text) => Some(text),
             None => {
@@ -119,8 +123,8 @@ impl<'a> Section<'a> {
 
     /// Text that must be there. `None` is reported.
     pub(super) fn required_text(&mut self, key: &'static str, what: &str) -> Option<&'a str> {
-        if !self.has(key) {
-            self.known.push(key);
+        let required = self.take(key, || Form::of("text").or_else("required"));
+        if required.is_none() {
             self.error(key, format_args!("is missing: {what}"));
             return None;
         }
@@ -138,12 +142,23 @@ impl<'a> Section<'a> {
     }
 
     /// One of several words.
-    pub(super) fn choice<T: Copy>(
+    pub(super) fn choice<T: Copy + PartialEq>(
         &mut self,
         key: &'static str,
         choices: &[(&str, T)],
         default: T,
     ) -> T {
+        let word = |value: T| choices.iter().find(|(_, known)| *known == value);
+        self.take(key, || {
+            let words: Vec<_> = choices
+                .iter()
+                .map(|(word, _)| format!("`{word:?}`"))
+                .collect();
+            let form = Form::of(words.join(" or "));
+            word(default).map_or(form.clone(), |(word, _)| {
+                form.or_else_value(format!("{word:?}"))
+            })
+        });
         let parse = |text: &str| {
             let chosen = choices.iter().find(|(word, _)| *word == text);
             chosen.map(|(_, value)| *value).ok_or_else(|| {
@@ -159,7 +174,8 @@ impl<'a> Section<'a> {
 
     /// `true` or `false`.
     pub(super) fn flag(&mut self, key: &'static str, default: bool) -> bool {
-        let Some(node) = self.take(key) else {
+        let form = || Form::of("`true` or `false`").or_else_value(default);
+        let Some(node) = self.take(key, form) else {
             return default;
         };
         let truth = match &node.value {
@@ -180,7 +196,11 @@ impl<'a> Section<'a> {
         default: u32,
         limits: RangeInclusive<u32>,
     ) -> u32 {
-        let Some(node) = self.take(key) else {
+        let form = || {
+            let form = Form::of("whole number").or_else_value(show_count(default));
+            form.within(show_count(*limits.start()), show_count(*limits.end()))
+        };
+        let Some(node) = self.take(key, form) else {
             return default;
         };
         let number = match &node.value {
@@ -202,6 +222,21 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// The same, where there is no number in the place of one that is absent.
+    pub(super) fn optional_count(
+        &mut self,
+        key: &'static str,
+        limits: RangeInclusive<u32>,
+    ) -> Option<u32> {
+        let form = || {
+            let form = Form::of("whole number");
+            form.within(show_count(*limits.start()), show_count(*limits.end()))
+        };
+        self.take(key, form)?;
+        let lowest = *limits.start();
+        Some(self.count(key, lowest, limits))
+    }
+
     /// A number of bytes within limits: `"1MiB"`, or a plain number.
     pub(super) fn bytes(
         &mut self,
@@ -209,7 +244,11 @@ impl<'a> Section<'a> {
         default: usize,
         limits: RangeInclusive<usize>,
     ) -> usize {
-        let Some(node) = self.take(key) else {
+        let form = || {
+            let form = Form::of("size").or_else_value(format!("{:?}", show_bytes(default)));
+            form.within(show_bytes(*limits.start()), show_bytes(*limits.end()))
+        };
+        let Some(node) = self.take(key, form) else {
             return default;
         };
         let bytes = match (&node.value, as_text(node)) {
@@ -241,7 +280,11 @@ impl<'a> Section<'a> {
         default: Duration,
         limits: RangeInclusive<Duration>,
     ) -> Duration {
-        let Some(node) = self.take(key) else {
+        let form = || {
+            let form = Form::of("time").or_else_value(format!("\"{}\"", show_time(default)));
+            form.within(show_time(*limits.start()), show_time(*limits.end()))
+        };
+        let Some(node) = self.take(key, form) else {
             return default;
         };
         let Some(text) = as_text(node) else {
@@ -252,10 +295,9 @@ impl<'a> Section<'a> {
             Ok(time) if limits.contains(&time) => return time,
             Ok(_) => {
                 let (low, high) = limits.into_inner();
-                let show = humantime::format_duration;
                 self.error(
                     key,
-                    format_args!("must be from {} to {}", show(low), show(high)),
+                    format_args!("must be from {} to {}", show_time(low), show_time(high)),
                 );
             }
             Err(error) => self.error(
@@ -268,6 +310,7 @@ impl<'a> Section<'a> {
 
     /// A section of texts with any keys.
     pub(super) fn texts(&mut self, key: &'static str) -> BTreeMap<String, String> {
+        self.take(key, || Form::of("texts by name").or_else_value("{}"));
         let section = self.section(key);
         let mut texts = BTreeMap::new();
         for (name, node) in section.table {
@@ -283,7 +326,7 @@ impl<'a> Section<'a> {
 
     /// A list of texts: an array, or one text with spaces between them, as an environment variable has it.
     pub(super) fn list(&mut self, key: &'static str) -> Vec<String> {
-        let Some(node) = self.take(key) else {
+        let Some(node) = self.take(key, || Form::of("list of texts").or_else_value("[]")) else {
             return Vec::new();
         };
         if let Some(text) = as_text(node) {
@@ -320,8 +363,9 @@ impl<'a> Section<'a> {
         }
     }
 
-    fn take(&mut self, key: &'static str) -> Option<&'a Node> {
+    fn take(&mut self, key: &'static str, form: impl FnOnce() -> Form) -> Option<&'a Node> {
         self.known.push(key);
+        self.report.note(|| (join(&self.place.key, key), form()));
         self.table.get(key)
     }
 

@@ -1,4 +1,6 @@
-//! Sizes as people write them.
+//! Sizes, times and numbers as people write them.
+
+use std::time::Duration;
 
 /// Not a number of bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -45,6 +47,30 @@ pub(super) fn show_bytes(bytes: usize) -> String {
     format!("{bytes} B")
 }
 
+/// A time in the largest unit that leaves a whole number, as `humantime` reads it. A year has 365 days here.
+pub(super) fn show_time(time: Duration) -> String {
+    let seconds = time.as_secs();
+    for (unit, length) in [("days", 24 * 60 * 60), ("h", 60 * 60), ("m", 60), ("s", 1)] {
+        if seconds >= length && time.subsec_nanos() == 0 && seconds.is_multiple_of(length) {
+            return match seconds / length {
+                1 => format!("1{}", unit.trim_end_matches("ays")),
+                many => format!("{many}{unit}"),
+            };
+        }
+    }
+    humantime::format_duration(time).to_string()
+}
+
+/// A number as TOML may have it, with `_` between thousands.
+pub(super) fn show_count(number: u32) -> String {
+    let mut text = number.to_string();
+    let thousands = (1..text.len()).rev().skip(2).step_by(3);
+    for at in thousands {
+        text.insert(at, '_');
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -69,6 +95,30 @@ mod tests {
         ];
         for (text, expected) in cases {
             assert_eq!(parse_bytes(text), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn times_are_shown_as_they_would_be_written() {
+        for text in [
+            "1ms", "1500ms", "5s", "90s", "1m", "1h", "1d", "7days", "365days",
+        ] {
+            let time = humantime::parse_duration(text).unwrap();
+            let shown = show_time(time);
+            assert_eq!(humantime::parse_duration(&shown).unwrap(), time, "{shown}");
+            assert!(shown == text || text == "1500ms", "{shown}");
+        }
+    }
+
+    #[test]
+    fn thousands_are_set_apart() {
+        for (number, shown) in [
+            (0, "0"),
+            (999, "999"),
+            (1000, "1_000"),
+            (1_000_000, "1_000_000"),
+        ] {
+            assert_eq!(show_count(number), shown);
         }
     }
 
