@@ -1,5 +1,6 @@
 //! The composition root: a configuration becomes listeners, sessions and roads; they run, and are drained in order.
 
+mod listener;
 mod plan;
 mod reach;
 
@@ -16,13 +17,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
+pub use listener::listener_settings;
 pub use plan::{Plan, PlanError, plan, token_spec};
 pub use reach::PlanWarning;
 
 use crate::config::Config;
 use crate::device::DeviceId;
 use crate::downlink::{self, Hub, Intake};
-use crate::http::{self, Api, HttpLimits};
+use crate::http::{self, Api, BodyPace, HttpLimits, Listener, ListenerHandle};
 use crate::message::Downlink;
 use crate::observe::{Health, Metrics, StoreHealth};
 use crate::registry::Registry;
@@ -42,7 +44,8 @@ const WRITER_DRAIN: Duration = Duration::from_secs(2);
 
 /// A bridge that is bound to its addresses but does not run yet.
 pub struct Bridge {
-    main: TcpListener,
+    main: Listener,
+    listener: ListenerHandle,
     management: TcpListener,
     api: Api,
     sessions: Vec<Session>,
@@ -75,6 +78,8 @@ pub enum StartError {
 impl Bridge {
     /// Builds everything and binds the listeners. Whatever is wrong is found here, before anything runs.
     pub async fn bind(config: &Config) -> Result<Self, StartError> {
+        let (settings, warnings) =
+            listener_settings(&config.http).map_err(|error| StartError::Plan(vec![error]))?;
         let store = open_store(config)?;
         let hub = Arc::new(hub(config, store.clone()));
         let (intake, writer) = downlink::intake(&hub);
@@ -83,9 +88,9 @@ impl Bridge {
         let Plan {
             sessions,
             devices,
-            warnings,
+            warnings: of_plan,
         } = plan(config, &shared).map_err(StartError::Plan)?;
-        for warning in warnings {
+        for warning in warnings.into_iter().chain(of_plan) {
             warn!("{warning}");
         }
         let registry = Arc::new(Registry::new(devices));
@@ -102,6 +107,10 @@ impl Bridge {
             hub,
             limits: HttpLimits {
                 max_body: config.http.max_body,
+                body_pace: BodyPace {
+                    time: config.http.connections.body_timeout,
+                    rate: config.http.connections.min_body_rate,
+                },
                 wait: config.http.wait,
                 max_wait: config.http.max_wait,
                 ..HttpLimits::default()
@@ -110,8 +119,11 @@ impl Bridge {
             cors_origins: config.http.cors_origins.clone(),
             shutdown: CancellationToken::new(),
         };
+        let main = listen("http.listen", config.http.listen).await?;
+        let (main, listener) = Listener::new(main, settings);
         Ok(Self {
-            main: listen("http.listen", config.http.listen).await?,
+            main,
+            listener,
             management: listen("management.listen", config.management.listen).await?,
             api,
             sessions,
@@ -123,7 +135,12 @@ impl Bridge {
 
     /// The main listener's address, with its real port.
     pub fn address(&self) -> io::Result<SocketAddr> {
-        self.main.local_addr()
+        self.main.address()
+    }
+
+    /// Changes the main listener while it runs.
+    pub fn listener(&self) -> ListenerHandle {
+        self.listener.clone()
     }
 
     /// The management listener's address, with its real port.
@@ -136,6 +153,7 @@ impl Bridge {
     pub async fn run(self, shutdown: CancellationToken) -> io::Result<()> {
         let Self {
             main,
+            listener: _,
             management,
             api,
             sessions,
@@ -249,7 +267,16 @@ pub fn verify(config: &Config) -> Result<Vec<PlanWarning>, Vec<PlanError>> {
         fn answered(&self, _: &DeviceId, _: Bytes) {}
     }
     let shared = shared(config, Arc::new(Nowhere), Arc::new(Nowhere));
-    plan(config, &shared).map(|plan| plan.warnings)
+    match (plan(config, &shared), listener_settings(&config.http)) {
+        (Ok(plan), Ok((_, mut warnings))) => {
+            warnings.extend(plan.warnings);
+            Ok(warnings)
+        }
+        (planned, listener) => {
+            let errors = listener.err().into_iter();
+            Err(errors.chain(planned.err().unwrap_or_default()).collect())
+        }
+    }
 }
 
 #[derive(Default)]

@@ -46,13 +46,21 @@ pub enum PlanError {
         /// What is wrong.
         error: TlsError,
     },
-    /// A client certificate cannot be used.
+    /// A certificate or its key cannot be used.
     #[error("{owner}: {error}")]
     Identity {
-        /// The connector or device.
+        /// The connector, the device, or the listener.
         owner: String,
         /// What is wrong.
         error: IdentityError,
+    },
+    /// The main listener's TLS cannot be set up.
+    #[error("http.{key}: {error}")]
+    Https {
+        /// The setting.
+        key: &'static str,
+        /// What is wrong.
+        error: crate::http::TlsError,
     },
     /// A profile and its values do not fit together.
     #[error("{owner}: {error}")]

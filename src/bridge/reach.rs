@@ -119,8 +119,8 @@ fn trust(connector: &Connector) -> Result<Option<(Trust, ServerName<'static>)>, 
     Ok(Some((Trust::new(roots)?, tls::server_name(name)?)))
 }
 
-/// Reads a client certificate. A passphrase that is there for another key too may be of no use here.
-fn read(
+/// Reads a certificate and its key. A passphrase that is there for another key too may be of no use here.
+pub(super) fn read(
     files: &IdentityFiles,
     owner: String,
     passphrase_is_shared: bool,

@@ -6,7 +6,7 @@ use super::ConfigFile;
 use super::error::CliError;
 use crate::bridge::{self, PlanWarning};
 use crate::broker::Scheme;
-use crate::config::{Config, ConnectWhen, Connector, Device};
+use crate::config::{Config, ConnectWhen, Connector, Device, Https};
 use crate::profile::{Binding, ScopeValues, SessionScope};
 
 const EXAMPLES: &str = "\
@@ -35,12 +35,18 @@ impl Args {
 fn summary(config: &Config, file: &str) -> String {
     let mut text = format!("{file} is valid.\n\nlisteners\n");
     let listen = config.http.listen;
-    // Off loopback, a configuration without allow_anonymous is not valid.
-    let open = match listen.ip().is_loopback() {
-        true => "this machine only",
-        false => "anybody who reaches it",
+    let clients = |https: &Https| https.clients.as_ref().map(|clients| clients.required);
+    let (name, clients) = match &config.http.https {
+        Some(https) => ("https", clients(https)),
+        None => ("http ", None),
     };
-    let _ = writeln!(text, "  http        {listen}  {open}");
+    // Off loopback, a configuration without allow_anonymous or certificates is not valid.
+    let open = match (clients, listen.ip().is_loopback()) {
+        (Some(true), _) => "clients with a certificate",
+        (_, true) => "this machine only",
+        (_, false) => "anybody who reaches it",
+    };
+    let _ = writeln!(text, "  {name}       {listen}  {open}");
     let _ = writeln!(text, "  management  {}", config.management.listen);
 
     let _ = writeln!(text, "\nconnectors: {}", config.connectors.len());

@@ -50,10 +50,14 @@ async fn run_bridge(config: Config, shutdown: CancellationToken) -> Result<(), C
     let failed = |error: io::Error| CliError::Failed(error.to_string());
     let (http, management) = (bridge.address(), bridge.management_address());
     let (http, management) = (http.map_err(failed)?, management.map_err(failed)?);
+    let scheme = match config.http.https {
+        Some(_) => "https",
+        None => "http",
+    };
     info!(
         connectors = config.connectors.len(),
         devices = config.devices.len(),
-        "serving http://{http}, management http://{management}"
+        "serving {scheme}://{http}, management http://{management}"
     );
     // The configuration holds keys and secrets that the bridge has taken over.
     drop(config);

@@ -7,7 +7,9 @@ use tracing_subscriber::EnvFilter;
 
 use super::environment::RUST_LOG;
 use super::error::Origin;
-use super::model::{Http, Limits, Log, LogFormat, Management};
+use super::files::Files;
+use super::https;
+use super::model::{Connections, Http, Limits, Log, LogFormat, Management};
 use super::section::Section;
 
 const KIB: usize = 1024;
@@ -16,15 +18,21 @@ const MIB: usize = 1024 * KIB;
 /// MQTT's largest packet is one byte short of 256 MiB (MQTT 5 §1.5.5); the last MiB is left to topic and properties.
 const MAX_BODY: usize = 255 * MIB;
 
-pub(super) fn http(mut section: Section<'_>) -> Http {
+pub(super) fn http(mut section: Section<'_>, files: &Files<'_>) -> Http {
     let listen = listen(&mut section, 8080);
+    let https = https::https(&mut section, files);
+    let is_certified = https
+        .as_ref()
+        .and_then(|https| https.clients.as_ref())
+        .is_some_and(|clients| clients.required);
     let allow_anonymous = section.flag("allow_anonymous", false);
-    if !listen.ip().is_loopback() && !allow_anonymous {
+    if !listen.ip().is_loopback() && !allow_anonymous && !is_certified {
         section.error(
             "listen",
             format_args!(
                 "{listen} is reached from other machines, and anybody could send as any device: \
-                 listen on 127.0.0.1, or write http.allow_anonymous = true where something else keeps strangers out"
+                 listen on 127.0.0.1, or demand client certificates (http.client_ca_file), \
+                 or write http.allow_anonymous = true where something else keeps strangers out"
             ),
         );
     }
@@ -47,14 +55,33 @@ pub(super) fn http(mut section: Section<'_>) -> Http {
             );
         }
     }
+    let connections = connections(&mut section);
     section.finish();
     Http {
         listen,
+        https,
+        connections,
         cors_origins,
         allow_anonymous,
         max_body,
         wait,
         max_wait,
+    }
+}
+
+fn connections(section: &mut Section<'_>) -> Connections {
+    let max = section.count("max_connections", 10_000, 1..=1_000_000) as usize;
+    let key = "max_connections_per_address";
+    let per_address = section.count(key, 1, 1..=1_000_000) as usize;
+    Connections {
+        max,
+        per_address: section.has(key).then_some(per_address),
+        max_head: section.bytes("max_head", 32 * KIB, KIB..=64 * KIB),
+        max_headers: section.count("max_headers", 100, 8..=1000) as usize,
+        head_timeout: section.duration("head_timeout", seconds(20), seconds(1)..=seconds(600)),
+        idle_timeout: section.duration("idle_timeout", seconds(75), seconds(1)..=seconds(86_400)),
+        body_timeout: section.duration("body_timeout", seconds(20), seconds(1)..=seconds(3600)),
+        min_body_rate: section.bytes("min_body_rate", 500, 1..=1024 * MIB),
     }
 }
 

@@ -26,7 +26,7 @@
 //! - `environment`: variables laid over that tree
 //! - `section`: reading one section of it, collecting what is wrong
 //! - `files`: secrets, keys and certificates
-//! - `listeners`, `connectors`, `devices`: the sections
+//! - `listeners`, `connectors`, `devices`: the sections; `https`: TLS on the main listener
 //! - `via`: devices behind a router device
 //! - `reach`: proxy, server name and client certificate of a connection
 //! - `reference`: the page that describes every key, from what the sections' readers say of themselves
@@ -38,6 +38,7 @@ mod environment;
 mod error;
 mod files;
 mod fit;
+mod https;
 mod listeners;
 mod model;
 mod reach;
@@ -57,8 +58,8 @@ pub use environment::environment;
 pub use error::{ConfigError, Problem, Warning};
 pub use files::{FileError, read_file, read_secret};
 pub use model::{
-    Config, ConnectWhen, Connector, Device, Downlinks, FileBytes, Http, IdentityFiles, Limits, Log,
-    LogFormat, Management, Store,
+    ClientCertificates, Config, ConnectWhen, Connections, Connector, Device, Downlinks, FileBytes,
+    Http, Https, IdentityFiles, Limits, Log, LogFormat, Management, Store,
 };
 pub use reference::reference;
 pub use units::{ByteSizeError, parse_bytes};
@@ -118,7 +119,7 @@ impl Config {
 }
 
 fn read(mut root: Section<'_>, files: &Files<'_>) -> Config {
-    let http = listeners::http(root.section("http"));
+    let http = listeners::http(root.section("http"), files);
     let management = listeners::management(root.section("management"), &http);
     let log = listeners::log(root.section("log"));
     let limits = listeners::limits(root.section("limits"), &http);

@@ -44,9 +44,14 @@ pub struct Config {
 pub struct Http {
     /// The address it binds; port 0 is any free one. Default 127.0.0.1:8080.
     pub listen: SocketAddr,
+    /// TLS. Default: none, and the listener is plain HTTP.
+    pub https: Option<Https>,
+    /// What bounds its connections.
+    pub connections: Connections,
     /// Web pages of these origins may use the listener from a browser (CORS); `*` is any. Default: none.
     pub cors_origins: Vec<String>,
-    /// Whether anybody who reaches the listener may use it. Without it, only a loopback address is taken. Default no.
+    /// Whether anybody who reaches the listener may use it. Without it, only a loopback address is taken, unless clients
+    /// must show certificates. Default no.
     pub allow_anonymous: bool,
     /// The longest body of one uplink, in bytes, 1 B to 255 MiB; the largest MQTT packet that is sent is this and
     /// its topic and properties. Default 1 MiB.
@@ -56,6 +61,54 @@ pub struct Http {
     pub wait: Duration,
     /// The longest that a request may ask for with `Prefer: wait=N`, 1 s to 1 h. Default 60 s.
     pub max_wait: Duration,
+}
+
+/// TLS on the main listener. Clients are offered TLS 1.2 and 1.3, and HTTP/2 before HTTP/1.1.
+#[derive(Debug, Clone)]
+pub struct Https {
+    /// What the listener goes by. `tls_certificate_file`: the certificate, its issuers, and the private key, PEM in any
+    /// order or a PKCS#12 store (`.p12`, `.pfx`). `tls_key_file`: the private key, where it is in a file of its own.
+    /// `tls_key_passphrase` or `tls_key_passphrase_file`: decrypts the private key.
+    pub identity: IdentityFiles,
+    /// `client_ca_file`: there where clients show certificates, too. Default: they do not.
+    pub clients: Option<ClientCertificates>,
+}
+
+/// Whose certificates clients show.
+#[derive(Debug, Clone)]
+pub struct ClientCertificates {
+    /// `client_ca_file`: the authorities that issued them, PEM as it was read.
+    pub authorities: FileBytes,
+    /// `client_certificates`: with `required` a client without a certificate is turned away in the handshake; with
+    /// `optional` it is taken for one that has shown none. A certificate of another authority is turned away by both.
+    /// Default `required`.
+    pub required: bool,
+}
+
+/// What bounds the connections of the main listener, and what a client may take its time for. Keys of `[http]`.
+#[derive(Debug, Clone)]
+pub struct Connections {
+    /// `max_connections`: at one time, 1 to 1,000,000. When all are there, those without a request under way are closed
+    /// for new ones; when all are busy, the newest is refused. Default 10,000.
+    pub max: usize,
+    /// `max_connections_per_address`: the same for one address (of IPv6, one /64 network), 1 to 1,000,000. Default: a
+    /// quarter of `max_connections`, and no limit of its own for loopback addresses.
+    pub per_address: Option<usize>,
+    /// `max_head`: the largest head of a request, in bytes, 1 KiB to 64 KiB. A larger one is answered with 431.
+    /// Default 32 KiB.
+    pub max_head: usize,
+    /// `max_headers`: header fields of a request, 8 to 1000. More are answered with 431. Default 100.
+    pub max_headers: usize,
+    /// `head_timeout`: how long a client may take for the TLS handshake and its first request's head together, and for
+    /// each further head, 1 s to 10 min. Default 20 s.
+    pub head_timeout: Duration,
+    /// `idle_timeout`: how long a connection may be open without a request, 1 s to 1 day. Default 75 s.
+    pub idle_timeout: Duration,
+    /// `body_timeout`: how long a body may take at least, however slow it comes, 1 s to 1 h. Then it must have come at
+    /// `min_body_rate` on the whole, or is answered with 408. Default 20 s.
+    pub body_timeout: Duration,
+    /// `min_body_rate`: bytes in a second, 1 B to 1 GiB. Default 500 B.
+    pub min_body_rate: usize,
 }
 
 /// The listener for health and metrics.

@@ -3,7 +3,7 @@
 //! - [`router`]: the main listener's routes, put together from `uplinks`, `batch`, `receipts`, `downlinks` (`sse`,
 //!   `long_poll`), `devices` and `openapi`, each given only what it needs
 //! - [`management`]: `/livez`, `/readyz` and `/metrics`
-//! - [`serve`]: a listener, a router, and an end that lets requests finish
+//! - [`serve`]: a listener (HTTPS, HTTP/2, limits), a router, and an end that lets requests finish
 //! - `path`, `query`, `prefer`, `accept`, `body`: the parts of a request, parsed strictly
 //! - `problem`, `error`: what went wrong, and the one place that gives it a status code
 
@@ -20,6 +20,7 @@ mod long_poll;
 mod metrics;
 mod openapi;
 mod path;
+mod peer;
 mod platform;
 mod prefer;
 mod problem;
@@ -27,7 +28,6 @@ mod query;
 mod receipts;
 mod server;
 mod sse;
-mod stall;
 #[cfg(test)]
 mod tests;
 mod timestamp;
@@ -46,9 +46,14 @@ use axum::http::{Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use tokio_util::sync::CancellationToken;
 
+pub use body::BodyPace;
 pub use health::management;
 pub use openapi::{openapi, openapi_json};
-pub use server::serve;
+pub use peer::PeerCertificate;
+pub use server::{
+    ClientAuthorities, ConnectionLimits, Listener, ListenerFigures, ListenerHandle,
+    ListenerSettings, Tls, TlsError, serve,
+};
 
 use crate::downlink::Hub;
 use crate::registry::Registry;
@@ -80,6 +85,8 @@ pub struct Api {
 pub struct HttpLimits {
     /// The largest request body, in bytes. Default 256 KiB.
     pub max_body: usize,
+    /// How slowly a body may come.
+    pub body_pace: BodyPace,
     /// How long an uplink waits for the broker when the request does not say. Default 5 s.
     pub wait: Duration,
     /// How long a request may wait at the most. Default 60 s.
@@ -92,6 +99,7 @@ impl Default for HttpLimits {
     fn default() -> Self {
         Self {
             max_body: 256 * 1024,
+            body_pace: BodyPace::default(),
             wait: Duration::from_secs(5),
             max_wait: Duration::from_secs(60),
             begin_wait: Duration::from_secs(2),

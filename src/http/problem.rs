@@ -40,6 +40,8 @@ pub(super) enum Kind {
     KeyInFlight,
     KeyOtherBody,
     UnknownUplink,
+    HeadTooLarge,
+    TooManyConnections,
 }
 
 impl Kind {
@@ -111,6 +113,16 @@ impl Kind {
                 "Same key, other uplink",
             ),
             Self::UnknownUplink => (S::NOT_FOUND, "unknown-uplink", "Unknown uplink"),
+            Self::HeadTooLarge => (
+                S::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "head-too-large",
+                "Head too large",
+            ),
+            Self::TooManyConnections => (
+                S::SERVICE_UNAVAILABLE,
+                "too-many-connections",
+                "Too many connections",
+            ),
         }
     }
 }
@@ -200,6 +212,22 @@ impl Problem {
             queued: false,
             hint: parts.hint.as_deref(),
         }
+    }
+
+    /// A whole HTTP/1.1 answer behind which the connection is closed, for where no request has been understood.
+    pub(super) fn into_last_answer(self) -> Vec<u8> {
+        let (status, ..) = self.0.kind.describe();
+        let json = serde_json::to_string(&self.body()).unwrap_or_default();
+        let retry_after = match self.0.retry_after {
+            Some(seconds) => format!("retry-after: {seconds}\r\n"),
+            None => String::new(),
+        };
+        let length = json.len() + 1;
+        format!(
+            "HTTP/1.1 {status}\r\ncontent-type: application/problem+json\r\n{retry_after}\
+             content-length: {length}\r\nconnection: close\r\n\r\n{json}\n"
+        )
+        .into_bytes()
     }
 
     pub(super) fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {

@@ -104,7 +104,7 @@ async fn post_uplink(State(post): State<Post>, request: Request) -> Result<Respo
     let (parts, body) = request.into_parts();
     let preferences = Preferences::read(&parts.headers, post.limits.max_wait);
     let key = idempotency_key(&parts.headers)?;
-    let (uplink, options) = read(&parts.uri, &parts.headers, body, post.limits.max_body).await?;
+    let (uplink, options) = read(&parts.uri, &parts.headers, body, &post.limits).await?;
     // The head lies in the connection's read buffer, which is free for the next request without it.
     drop(parts);
     let wishes = Wishes {
@@ -197,7 +197,7 @@ async fn read(
     uri: &Uri,
     headers: &HeaderMap,
     body: Body,
-    max_body: usize,
+    limits: &HttpLimits,
 ) -> Result<(Uplink, Options), Problem> {
     let device = path::device(uri.path())?;
     let subtopic = path::subtopic(uri.path())?;
@@ -211,7 +211,7 @@ async fn read(
         return Err(Problem::new(Kind::ContentType, detail).hint("send the body as it is"));
     }
     let traceparent = traceparent(headers);
-    let payload = body::read(headers, body, max_body).await?;
+    let payload = body::read(headers, body, limits).await?;
     let uplink = Uplink {
         device,
         subtopic,

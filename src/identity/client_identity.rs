@@ -1,4 +1,4 @@
-//! The certificate and key with which a device names itself in the TLS handshake.
+//! The certificate and key with which a device, or this bridge's own listener, names itself in the TLS handshake.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -9,6 +9,7 @@ use pkcs8::der::Decode as _;
 use pkcs8::spki::SubjectPublicKeyInfoRef;
 use rustls::client::ResolvesClientCert;
 use rustls::crypto::aws_lc_rs::sign::any_supported_type;
+use rustls::server::ResolvesServerCert;
 use rustls::sign::{CertifiedKey, SigningKey as TlsKey, SingleCertAndKey};
 use rustls_pki_types::CertificateDer;
 
@@ -110,6 +111,11 @@ impl ClientIdentity {
 
     /// For `rustls::ConfigBuilder::with_client_cert_resolver`.
     pub fn resolver(&self) -> Arc<dyn ResolvesClientCert> {
+        Arc::new(SingleCertAndKey::from(self.certified.clone()))
+    }
+
+    /// For `rustls::ConfigBuilder::with_cert_resolver`: a listener names itself in the same way.
+    pub fn server_resolver(&self) -> Arc<dyn ResolvesServerCert> {
         Arc::new(SingleCertAndKey::from(self.certified.clone()))
     }
 

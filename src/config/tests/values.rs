@@ -15,6 +15,16 @@ fn an_empty_file_has_all_defaults() {
     assert_eq!(config.http.max_body, 1_048_576);
     assert_eq!(config.http.wait, Duration::from_secs(5));
     assert_eq!(config.http.max_wait, Duration::from_secs(60));
+    assert!(config.http.https.is_none());
+    let connections = &config.http.connections;
+    assert_eq!(connections.max, 10_000);
+    assert_eq!(connections.per_address, None);
+    assert_eq!(connections.max_head, 32 * 1024);
+    assert_eq!(connections.max_headers, 100);
+    assert_eq!(connections.head_timeout, Duration::from_secs(20));
+    assert_eq!(connections.idle_timeout, Duration::from_secs(75));
+    assert_eq!(connections.body_timeout, Duration::from_secs(20));
+    assert_eq!(connections.min_body_rate, 500);
     assert_eq!(config.management.listen.to_string(), "127.0.0.1:9090");
     assert_eq!(config.log.format, LogFormat::Human);
     assert_eq!(config.log.level, "info");
@@ -97,6 +107,49 @@ fn everything_that_is_written_down_arrives() {
     );
     assert!(device.certificate.is_some());
     assert_eq!(device.variables["audience_host"], "other.example");
+}
+
+#[test]
+fn https_and_the_limits_of_connections() {
+    let text = r#"
+        [http]
+        listen = "0.0.0.0:443"
+        tls_certificate_file = "ca.pem"
+        tls_key_file = "key.pem"
+        tls_key_passphrase_file = "secret"
+        client_ca_file = "ca.pem"
+        max_connections = 1
+        max_connections_per_address = 2
+        max_head = "4KiB"
+        max_headers = 9
+        head_timeout = "3s"
+        idle_timeout = "4s"
+        body_timeout = "5s"
+        min_body_rate = "6kB"
+        "#;
+    let folder = Folder::new();
+    let http = folder.read(text, &[]).unwrap().http;
+    let https = http.https.unwrap();
+    assert_eq!(*https.identity.file.bytes, b"a certificate");
+    assert_eq!(*https.identity.key.unwrap().bytes, b"a key");
+    assert_eq!(
+        https.identity.passphrase.unwrap().expose(),
+        "s3cret-in-file"
+    );
+    let clients = https.clients.unwrap();
+    assert!(clients.required);
+    assert_eq!(*clients.authorities.bytes, b"a certificate");
+    let connections = http.connections;
+    assert_eq!((connections.max, connections.per_address), (1, Some(2)));
+    assert_eq!((connections.max_head, connections.max_headers), (4096, 9));
+    assert_eq!(connections.head_timeout, Duration::from_secs(3));
+    assert_eq!(connections.idle_timeout, Duration::from_secs(4));
+    assert_eq!(connections.body_timeout, Duration::from_secs(5));
+    assert_eq!(connections.min_body_rate, 6000);
+
+    let text = format!("{text}client_certificates = \"optional\"\nallow_anonymous = true\n");
+    let config = folder.read(&text, &[]).unwrap();
+    assert!(!config.http.https.unwrap().clients.unwrap().required);
 }
 
 #[test]

@@ -131,7 +131,7 @@ async fn post_batch(State(batch): State<Batch>, request: Request) -> Result<Resp
             Source::Lines(lines)
         }
         Form::Array => Source::Elements(Elements::new(
-            body::read(&parts.headers, body, max_body).await?,
+            body::read(&parts.headers, body, &batch.limits).await?,
         )?),
     };
     let wishes = Wishes {

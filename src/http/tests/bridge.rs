@@ -71,6 +71,7 @@ impl Bridge {
                 wait: Duration::from_millis(100),
                 max_wait: Duration::from_secs(60),
                 begin_wait: Duration::ZERO,
+                ..HttpLimits::default()
             },
             receipts: Default::default(),
             shutdown: shutdown.clone(),

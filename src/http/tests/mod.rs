@@ -4,6 +4,8 @@ mod bridge;
 mod client;
 mod devices;
 mod downlinks;
+mod https;
+mod listener;
 mod routes;
 mod server;
 mod stored;

@@ -2,26 +2,31 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
+use super::pulse::{Active, Pulse};
+
 /// A stream on which a write that makes no progress for a while is an error.
 pub(super) struct Stalling<S> {
     stream: S,
     patience: Duration,
-    /// Runs while a write waits.
-    timer: Option<Pin<Box<Sleep>>>,
+    pulse: Arc<Pulse>,
+    /// There while a write waits. A connection is not idle while its client reads an answer slowly.
+    waiting: Option<(Pin<Box<Sleep>>, Active)>,
 }
 
 impl<S> Stalling<S> {
-    pub(super) fn new(stream: S, patience: Duration) -> Self {
+    pub(super) fn new(stream: S, patience: Duration, pulse: Arc<Pulse>) -> Self {
         Self {
             stream,
             patience,
-            timer: None,
+            pulse,
+            waiting: None,
         }
     }
 
@@ -31,13 +36,13 @@ impl<S> Stalling<S> {
         written: Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
         if written.is_ready() {
-            self.timer = None;
+            self.waiting = None;
             return written;
         }
-        let patience = self.patience;
-        let timer = self
-            .timer
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
+        let (timer, _) = self.waiting.get_or_insert_with(|| {
+            let timer = Box::pin(tokio::time::sleep(self.patience));
+            (timer, Active::begin(&self.pulse))
+        });
         timer
             .as_mut()
             .poll(cx)
@@ -89,6 +94,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Stalling<S> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::SystemTime;
+
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
@@ -96,14 +103,18 @@ mod tests {
     #[tokio::test]
     async fn a_write_that_makes_no_progress_is_an_error_and_one_that_does_is_none() {
         let (ours, mut theirs) = tokio::io::duplex(8);
-        let mut ours = Stalling::new(ours, Duration::from_millis(20));
+        let pulse = Arc::new(Pulse::new());
+        let mut ours = Stalling::new(ours, Duration::from_millis(20), Arc::clone(&pulse));
         let reading = tokio::spawn(async move {
             let mut read = vec![0; 64];
             theirs.read_exact(&mut read).await.map(|_| theirs)
         });
         ours.write_all(&[1; 64]).await.unwrap();
         let _unread = reading.await.unwrap().unwrap();
+        let is_active = || pulse.beat(SystemTime::now()).active;
+        assert!(!is_active());
         let error = ours.write_all(&[1; 64]).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert!(is_active());
     }
 }

@@ -1,0 +1,42 @@
+//! How the main listener is spoken to, from the configuration. For the start, and for a change while it runs.
+
+use super::plan::PlanError;
+use super::reach::{self, PlanWarning};
+use crate::config::{self, Https};
+use crate::http::{ClientAuthorities, ConnectionLimits, ListenerSettings, Tls};
+
+/// Reads the listener's certificate and what else it needs; warns of a certificate that will not do for long.
+pub fn listener_settings(
+    http: &config::Http,
+) -> Result<(ListenerSettings, Vec<PlanWarning>), PlanError> {
+    let mut warnings = Vec::new();
+    let tls = match &http.https {
+        Some(https) => Some(tls(https, &mut warnings)?),
+        None => None,
+    };
+    let connections = &http.connections;
+    let limits = ConnectionLimits {
+        max: connections.max,
+        per_address: connections.per_address,
+        max_head: connections.max_head,
+        max_headers: connections.max_headers,
+        head_time: connections.head_timeout,
+        idle_time: connections.idle_timeout,
+    };
+    Ok((ListenerSettings { tls, limits }, warnings))
+}
+
+fn tls(https: &Https, warnings: &mut Vec<PlanWarning>) -> Result<Tls, PlanError> {
+    let owner = "http.tls_certificate_file".to_owned();
+    let identity = reach::read(&https.identity, owner, false, warnings)?;
+    let failed = |key| move |error| PlanError::Https { key, error };
+    let clients = match &https.clients {
+        Some(clients) => {
+            let file = &clients.authorities;
+            let read = ClientAuthorities::read(&file.path, &file.bytes, clients.required);
+            Some(read.map_err(failed("client_ca_file"))?)
+        }
+        None => None,
+    };
+    Tls::new(&identity, clients.as_ref()).map_err(failed("tls_certificate_file"))
+}

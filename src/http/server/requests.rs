@@ -1,0 +1,159 @@
+//! One request of a connection: what every request must be, and what happens to all of them.
+
+use std::convert::Infallible;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::header::{CONNECTION, HOST};
+use axum::http::{HeaderMap, HeaderValue, Version};
+use axum::response::{IntoResponse, Response};
+use futures_util::FutureExt;
+use hyper::body::Incoming;
+use hyper::service::{HttpService, Service, service_fn};
+use hyper_util::service::TowerToHyperService;
+
+use super::body::Tracked;
+use super::pulse::{Active, Pulse};
+use crate::http::peer::PeerCertificate;
+use crate::http::problem::{Kind, Problem};
+
+/// What the requests of one connection have in common.
+pub(super) struct Requests {
+    pub(super) router: Router,
+    pub(super) pulse: Arc<Pulse>,
+    /// Whom the client's certificate names, where it has shown one.
+    pub(super) peer: Option<Arc<PeerCertificate>>,
+    pub(super) max_headers: usize,
+}
+
+impl Requests {
+    pub(super) fn into_service(
+        self,
+    ) -> impl HttpService<Incoming, ResBody = Tracked, Error = Infallible, Future: Send + 'static>
+    {
+        let service = TowerToHyperService::new(self.router);
+        let (pulse, peer, max_headers) = (self.pulse, self.peer, self.max_headers);
+        service_fn(move |mut request: Request<Incoming>| {
+            let active = Active::begin(&pulse);
+            if let Some(peer) = &peer {
+                request.extensions_mut().insert(Arc::clone(peer));
+            }
+            let answer = answer(service.clone(), request, max_headers);
+            async move {
+                let response = answer.await?;
+                Ok::<_, Infallible>(response.map(|body| Tracked::new(body, active)))
+            }
+        })
+    }
+}
+
+/// What panics is answered, and what happens can be logged. It is done here, and not in layers of the router, because
+/// each of those allocates for every request.
+async fn answer(
+    service: TowerToHyperService<Router>,
+    request: Request<Incoming>,
+    max_headers: usize,
+) -> Result<Response<Body>, Infallible> {
+    // Neither query nor headers, which may contain secrets.
+    let about = tracing::enabled!(tracing::Level::DEBUG).then(|| {
+        let path = request.uri().path().to_owned();
+        (request.method().clone(), path, Instant::now())
+    });
+    let response = match check(request.version(), request.headers(), max_headers) {
+        Err(problem) => problem.into_response(),
+        Ok(()) => {
+            // A request shares nothing with others that a panic could leave half done: locks are held over plain data
+            // only.
+            let answered = AssertUnwindSafe(service.call(request)).catch_unwind().await;
+            answered.unwrap_or_else(|_| {
+                tracing::error!("a request panicked; this is a defect of the bridge");
+                Ok(
+                    Problem::new(Kind::Internal, "the bridge failed to answer this request")
+                        .into_response(),
+                )
+            })?
+        }
+    };
+    if let Some((method, path, start)) = about {
+        let status = response.status().as_u16();
+        tracing::debug!(%method, path, status, elapsed = ?start.elapsed(), "request");
+    }
+    Ok(response)
+}
+
+/// What makes a request one that nobody should guess the meaning of.
+fn check(version: Version, headers: &HeaderMap, max_headers: usize) -> Result<(), Problem> {
+    // HTTP/1 is stopped earlier, by hyper; HTTP/2 bounds the size of a head only.
+    if headers.len() > max_headers {
+        return Err(Problem::new(
+            Kind::HeadTooLarge,
+            format!("there are more than {max_headers} header fields, which is the limit here"),
+        ));
+    }
+    if version >= Version::HTTP_2 {
+        return Ok(());
+    }
+    let problem = match host(version, headers) {
+        Ok(()) => return Ok(()),
+        Err(detail) => Problem::new(Kind::Malformed, detail),
+    };
+    // Whoever frames requests so may mean something else by what follows.
+    Err(problem.header(CONNECTION, HeaderValue::from_static("close")))
+}
+
+/// RFC 9112 §3.2.
+fn host(version: Version, headers: &HeaderMap) -> Result<(), &'static str> {
+    let mut hosts = headers.get_all(HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (None, _) if version < Version::HTTP_11 => Ok(()),
+        (None, _) => Err("an HTTP/1.1 request needs a Host header"),
+        (_, Some(_)) => Err("there is more than one Host header"),
+        (Some(host), None) if host.as_bytes().iter().all(may_be_in_host) => Ok(()),
+        (Some(_), None) => Err("the Host header is no host"),
+    }
+}
+
+/// What a host and a port are written with (RFC 3986 §3.2).
+fn may_be_in_host(byte: &u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(byte)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(hosts: &[&'static str]) -> HeaderMap {
+        let hosts = hosts
+            .iter()
+            .map(|host| (HOST, HeaderValue::from_static(host)));
+        hosts.collect()
+    }
+
+    #[test]
+    fn an_http_1_request_names_one_host() {
+        let refused =
+            |version, hosts: &[&'static str]| check(version, &headers(hosts), 100).is_err();
+        for host in ["a", "a_b.example:8080", "[::1]:80", "127.0.0.1", ""] {
+            assert!(!refused(Version::HTTP_11, &[host]), "{host}");
+        }
+        for host in ["a b", "a/b", "u@a", "a#b", "a?b", "a\\b"] {
+            assert!(refused(Version::HTTP_11, &[host]), "{host}");
+        }
+        assert!(refused(Version::HTTP_11, &[]));
+        assert!(refused(Version::HTTP_11, &["a", "a"]));
+        assert!(refused(Version::HTTP_10, &["a", "b"]));
+        assert!(!refused(Version::HTTP_10, &[]));
+        assert!(!refused(Version::HTTP_2, &[]));
+    }
+
+    #[test]
+    fn header_fields_are_counted() {
+        let two = headers(&["a", "b"]);
+        assert!(check(Version::HTTP_2, &two, 2).is_ok());
+        assert!(check(Version::HTTP_2, &two, 1).is_err());
+    }
+}
