@@ -70,12 +70,10 @@ pub(super) fn http(mut section: Section<'_>, files: &Files<'_>) -> Http {
 }
 
 fn connections(section: &mut Section<'_>) -> Connections {
-    let max = section.count("max_connections", 10_000, 1..=1_000_000) as usize;
-    let key = "max_connections_per_address";
-    let per_address = section.count(key, 1, 1..=1_000_000) as usize;
+    let per_address = section.optional_count("max_connections_per_address", 1..=1_000_000);
     Connections {
-        max,
-        per_address: section.has(key).then_some(per_address),
+        max: section.count("max_connections", 10_000, 1..=1_000_000) as usize,
+        per_address: per_address.map(|count| count as usize),
         max_head: section.bytes("max_head", 32 * KIB, KIB..=64 * KIB),
         max_headers: section.count("max_headers", 100, 8..=1000) as usize,
         head_timeout: section.duration("head_timeout", seconds(20), seconds(1)..=seconds(600)),
