@@ -1,7 +1,6 @@
 //! How a connector's sessions reach their broker: proxy, TLS with a client certificate, WebSocket. Nothing is opened yet.
 
 use std::fmt;
-use std::sync::Arc;
 use std::time::SystemTime;
 
 use rustls_pki_types::ServerName;
@@ -96,7 +95,7 @@ impl<'a> Reach<'a> {
         Some(Tls {
             config: tls::client_config(trust, identity, alpn),
             server_name: server_name.clone(),
-            certificate: identity.map(|identity| Arc::new(identity.validity())),
+            identity: identity.cloned(),
         })
     }
 }

@@ -37,7 +37,7 @@ mod handshake;
 #[cfg(test)]
 mod openssl;
 
-pub use certificate::certificates;
+pub use certificate::{CertificateText, certificates};
 pub use client_identity::{ClientIdentity, IdentityError};
 pub use error::{KeyError, KeyProblem};
 pub use kid::{KidError, KidMode, kid};

@@ -59,13 +59,13 @@ pub enum Packet {
 impl Packet {
     /// Leaves secrets out of the broker's words: some brokers repeat the topic, or what they were shown.
     pub(super) fn hide(&mut self, secrets: &[Secret]) {
-        let text = match self {
-            Self::ConnAck(ack) => &mut ack.text,
-            Self::Ack(ack) => &mut ack.text,
-            Self::Disconnect { text, .. } => text,
+        let (text, reference) = match self {
+            Self::ConnAck(ack) => (&mut ack.text, Some(&mut ack.server_reference)),
+            Self::Ack(ack) => (&mut ack.text, None),
+            Self::Disconnect { text, .. } => (text, None),
             _ => return,
         };
-        if let Some(text) = text {
+        for text in [Some(text), reference].into_iter().flatten().flatten() {
             for secret in secrets {
                 *text = secret.hide_in(text);
             }
@@ -127,6 +127,8 @@ pub struct ConnAck {
     pub retain_available: Option<bool>,
     /// Keep-alive that the broker asks for instead, in seconds; MQTT 5.
     pub server_keep_alive: Option<u16>,
+    /// Where the broker sends the client instead (MQTT 5 §4.13); with the reasons 0x9C and 0x9D.
+    pub server_reference: Option<String>,
 }
 
 /// PUBLISH.

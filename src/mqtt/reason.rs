@@ -41,6 +41,10 @@ impl Reason {
     pub const PAYLOAD_FORMAT_INVALID: Self = Self(0x99);
     /// This QoS is not supported.
     pub const QOS_NOT_SUPPORTED: Self = Self(0x9B);
+    /// Another server is to be used for now.
+    pub const USE_ANOTHER_SERVER: Self = Self(0x9C);
+    /// Another server is to be used from now on.
+    pub const SERVER_MOVED: Self = Self(0x9D);
     /// The authorised time is over.
     pub const MAXIMUM_CONNECT_TIME: Self = Self(0xA0);
 

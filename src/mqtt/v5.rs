@@ -49,6 +49,7 @@ pub(super) fn decode(mut bytes: BytesMut, header: usize) -> Result<Packet, Codec
                     max_qos: p.max_qos,
                     retain_available: p.retain_available.map(|flag| flag != 0),
                     server_keep_alive: p.server_keep_alive,
+                    server_reference: p.server_reference,
                     ..base
                 },
             }))
@@ -201,6 +202,9 @@ fn write_connack(ack: &ConnAck) -> raw::ConnAck {
         Reason::NOT_AUTHORIZED => Code::NotAuthorized,
         Reason::SERVER_UNAVAILABLE => Code::ServerUnavailable,
         Reason::BANNED => Code::Banned,
+        Reason(0x89) => Code::ServerBusy,
+        Reason::USE_ANOTHER_SERVER => Code::UseAnotherServer,
+        Reason::SERVER_MOVED => Code::ServerMoved,
         _ => Code::UnspecifiedError,
     };
     let properties = raw::ConnAckProperties {
@@ -218,7 +222,7 @@ fn write_connack(ack: &ConnAck) -> raw::ConnAck {
         shared_subscription_available: None,
         server_keep_alive: ack.server_keep_alive,
         response_information: None,
-        server_reference: None,
+        server_reference: ack.server_reference.clone(),
         authentication_method: None,
         authentication_data: None,
     };

@@ -85,7 +85,8 @@ pub struct SessionSpec {
 impl SessionSpec {
     /// When the client certificate is valid, where there is one.
     pub(super) fn certificate(&self) -> Option<Arc<Validity>> {
-        self.endpoint.tls.as_ref()?.certificate.clone()
+        let identity = self.endpoint.tls.as_ref()?.identity.as_ref()?;
+        Some(Arc::new(identity.validity()))
     }
 
     /// The client id as it may be shown.

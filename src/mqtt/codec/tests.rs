@@ -50,6 +50,7 @@ fn packets(version: MqttVersion) -> Vec<Packet> {
         })),
         Packet::ConnAck(Box::new(ConnAck {
             reason: Reason::NOT_AUTHORIZED,
+            server_reference: v5.then(|| "other.example:8883".to_owned()),
             ..ConnAck::default()
         })),
         Packet::Publish(Publish {

@@ -1,7 +1,7 @@
 //! TLS towards a broker: whom to trust, as whom to connect, and errors that say what to do.
 //!
 //! - `verifier`: the broker's certificate; it is always verified, there is no setting against that
-//! - [`in_words`]: what the two sides say when a handshake fails
+//! - [`in_words`], [`TlsFailure`]: what the two sides say when a handshake fails
 
 mod verifier;
 mod words;
@@ -15,7 +15,7 @@ use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, ServerName};
 
-pub use words::in_words;
+pub use words::{CertificateProblem, RefusedCertificate, TlsCause, TlsFailure, in_words};
 
 use crate::identity::ClientIdentity;
 use verifier::{ExplainingVerifier, Origin};

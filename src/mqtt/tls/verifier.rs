@@ -4,11 +4,14 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use humantime::format_rfc3339_seconds;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, OtherError, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
-use x509_cert::der::Decode;
+
+use super::words::{CertificateProblem, RefusedCertificate};
+use crate::identity::CertificateText;
 
 /// Which roots a certificate was held against.
 #[derive(Debug, Clone)]
@@ -36,13 +39,16 @@ pub(super) struct ExplainingVerifier {
     pub(super) origin: Origin,
 }
 
-/// A refusal in words, as rustls carries it to the caller.
+/// A refusal in words, and what was refused, as rustls carries it to the caller.
 #[derive(Debug)]
-struct Explanation(String);
+pub(super) struct Explanation {
+    pub(super) text: String,
+    pub(super) refused: RefusedCertificate,
+}
 
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.text)
     }
 }
 
@@ -63,10 +69,24 @@ impl ServerCertVerifier for ExplainingVerifier {
                 let rustls::Error::InvalidCertificate(error) = error else {
                     return error;
                 };
-                let text = explain(&error, end_entity, intermediates, server_name, &self.origin);
-                rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(
-                    Explanation(text),
-                ))))
+                let problem = problem(&error);
+                let chain = std::iter::once(end_entity).chain(intermediates);
+                let explanation = Explanation {
+                    text: explain(
+                        &error,
+                        problem,
+                        end_entity,
+                        intermediates,
+                        server_name,
+                        &self.origin,
+                    ),
+                    refused: RefusedCertificate {
+                        problem,
+                        chain: chain.map(|der| der.clone().into_owned()).collect(),
+                    },
+                };
+                let other = OtherError(Arc::new(explanation));
+                rustls::Error::InvalidCertificate(CertificateError::Other(other))
             })
     }
 
@@ -95,78 +115,77 @@ impl ServerCertVerifier for ExplainingVerifier {
     }
 }
 
+fn problem(error: &CertificateError) -> CertificateProblem {
+    match error {
+        CertificateError::UnknownIssuer => CertificateProblem::UnknownIssuer,
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            CertificateProblem::Expired
+        }
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            CertificateProblem::NotYetValid
+        }
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            CertificateProblem::OtherName
+        }
+        // rustls has no name of its own for it.
+        CertificateError::Other(other) if other.0.to_string().contains("CaUsedAsEndEntity") => {
+            CertificateProblem::Authority
+        }
+        _ => CertificateProblem::Other,
+    }
+}
+
 fn explain(
     error: &CertificateError,
+    problem: CertificateProblem,
     end_entity: &CertificateDer<'_>,
     intermediates: &[CertificateDer<'_>],
     server_name: &ServerName<'_>,
     origin: &Origin,
 ) -> String {
     let host = server_name.to_str();
-    let (subject, own_issuer) = names(end_entity);
-    let who = format!("the certificate of {host} ({subject})");
-    match error {
-        CertificateError::UnknownIssuer => {
-            let issuer = intermediates.last().map_or(own_issuer, |top| names(top).1);
+    let Some(leaf) = CertificateText::of(end_entity) else {
+        return format!("the certificate of {host} is not readable");
+    };
+    let who = format!("the certificate of {host} ({})", leaf.subject);
+    match problem {
+        CertificateProblem::UnknownIssuer => {
+            let top = intermediates
+                .last()
+                .and_then(|top| CertificateText::of(top));
+            let issuer = top.map_or(leaf.issuer, |top| top.issuer);
             format!(
                 "{who} is not trusted: its chain ends at the issuer {issuer}, which is not among {origin}; \
                  get that issuer's root certificate and name it with ca_file"
             )
         }
-        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-            format!(
-                "{who} has expired{}; also check this machine's clock",
-                validity(end_entity, Bound::End)
-            )
-        }
-        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-            format!(
-                "{who} is not valid yet{}; also check this machine's clock",
-                validity(end_entity, Bound::Start)
-            )
-        }
-        CertificateError::NotValidForName => {
-            format!("{who} is not made out for the name {host}; {OTHER_NAME}")
-        }
-        CertificateError::NotValidForNameContext { presented, .. } => {
-            format!(
-                "{who} is not made out for the name {host}, only for: {}; {OTHER_NAME}",
-                presented.join(", ")
-            )
-        }
-        CertificateError::BadEncoding => format!("{who} is not readable"),
-        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
-            format!("{who} is not meant for servers")
-        }
-        CertificateError::Revoked => format!("{who} has been revoked"),
-        other => format!("{who} is not acceptable: {other:?}"),
-    }
-}
-
-/// Subject and issuer as RFC 4514 writes them.
-fn names(certificate: &CertificateDer<'_>) -> (String, String) {
-    match x509_cert::Certificate::from_der(certificate) {
-        Ok(parsed) => {
-            let body = parsed.tbs_certificate();
-            (body.subject().to_string(), body.issuer().to_string())
-        }
-        Err(_) => ("unreadable".to_owned(), "unreadable".to_owned()),
-    }
-}
-
-#[derive(Clone, Copy)]
-enum Bound {
-    Start,
-    End,
-}
-
-fn validity(certificate: &CertificateDer<'_>, bound: Bound) -> String {
-    let Ok(parsed) = x509_cert::Certificate::from_der(certificate) else {
-        return String::new();
-    };
-    let validity = parsed.tbs_certificate().validity();
-    match bound {
-        Bound::Start => format!(" (valid from {})", validity.not_before),
-        Bound::End => format!(" (valid until {})", validity.not_after),
+        CertificateProblem::Expired => format!(
+            "{who} has expired (valid until {}); also check this machine's clock",
+            format_rfc3339_seconds(leaf.not_after)
+        ),
+        CertificateProblem::NotYetValid => format!(
+            "{who} is not valid yet (valid from {}); also check this machine's clock",
+            format_rfc3339_seconds(leaf.not_before)
+        ),
+        CertificateProblem::OtherName if leaf.names.is_empty() => format!(
+            "{who} is not made out for the name {host}: it has no subjectAltName at all, and a common name is not \
+             looked at (RFC 9525); have one issued with subjectAltName"
+        ),
+        CertificateProblem::OtherName => format!(
+            "{who} is not made out for the name {host}, only for: {}; {OTHER_NAME}",
+            leaf.names.join(", ")
+        ),
+        CertificateProblem::Authority => format!(
+            "{who} is an authority's own (CA:TRUE), which cannot be a server's; \
+             have that authority issue one for the broker, and name the authority with ca_file"
+        ),
+        CertificateProblem::Other => match error {
+            CertificateError::BadEncoding => format!("{who} is not readable"),
+            CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
+                format!("{who} is not meant for servers")
+            }
+            CertificateError::Revoked => format!("{who} has been revoked"),
+            other => format!("{who} is not acceptable: {other:?}"),
+        },
     }
 }

@@ -4,6 +4,7 @@
 //! TCP to the broker, or TCP to a proxy and a tunnel through it ─► TLS ─► WebSocket
 //! ```
 //!
+//! - [`open`]: all of it; [`resolve`], [`dial`], [`tunnel`], [`encrypt`] and [`upgrade`] are its single steps
 //! - `tcp`: name resolution and connecting
 //! - `proxy`: a tunnel through an HTTP proxy
 //! - `web_socket`: MQTT in WebSocket frames
@@ -20,20 +21,22 @@ mod tests;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 pub use proxy::TunnelError;
 pub use stream::Stream;
+pub use tcp::{dial, resolve};
 pub use web_socket::WebSocketError;
 
-use super::tls::in_words;
+use super::tls::{TlsCause, TlsFailure, in_words};
 use crate::broker::Proxy;
-use crate::identity::Validity;
+use crate::identity::ClientIdentity;
 use tcp::DialError;
 
 /// How long a broker may take for the TLS handshake, and again for that of a WebSocket.
@@ -61,8 +64,8 @@ pub struct Tls {
     pub config: Arc<ClientConfig>,
     /// The name that the certificate must carry, and the SNI.
     pub server_name: ServerName<'static>,
-    /// When the client certificate in `config` is valid, where it has one.
-    pub certificate: Option<Arc<Validity>>,
+    /// What the settings present to a broker that asks for a client certificate.
+    pub identity: Option<ClientIdentity>,
 }
 
 /// Why there is no byte stream.
@@ -152,7 +155,8 @@ impl Endpoint {
         }
     }
 
-    fn authority(&self) -> Authority {
+    /// Host and port of the broker.
+    pub fn authority(&self) -> Authority {
         Authority {
             host: Arc::clone(&self.host),
             port: self.port,
@@ -163,15 +167,15 @@ impl Endpoint {
 /// Opens a byte stream. Every step has a time limit of its own.
 pub async fn open(endpoint: &Endpoint) -> Result<Stream, OpenError> {
     let tcp = match &endpoint.proxy {
-        Some(proxy) => proxy::tunnel(proxy, &endpoint.authority()).await?,
+        Some(proxy) => through(proxy, endpoint).await?,
         None => direct(endpoint).await?,
     };
     let stream = match &endpoint.tls {
-        Some(tls) => encrypt(tcp, tls, endpoint).await?,
+        Some(tls) => Stream::Tls(Box::new(encrypt(tcp, tls, endpoint).await?)),
         None => Stream::Tcp(tcp),
     };
     match &endpoint.web_socket {
-        Some(path) => web_socket(stream, path, endpoint).await,
+        Some(path) => upgrade(stream, path, endpoint).await.0,
         None => Ok(stream),
     }
 }
@@ -190,19 +194,46 @@ async fn direct(endpoint: &Endpoint) -> Result<TcpStream, OpenError> {
     })
 }
 
-async fn encrypt(tcp: TcpStream, tls: &Tls, endpoint: &Endpoint) -> Result<Stream, OpenError> {
+async fn through(proxy: &Proxy, endpoint: &Endpoint) -> Result<TcpStream, OpenError> {
+    let mut tcp = proxy::connect(proxy).await?;
+    tunnel(&mut tcp, proxy, endpoint).await.0?;
+    Ok(tcp)
+}
+
+/// Has a proxy open a tunnel to the broker, on a connection to that proxy. Beside the outcome stands the time that the
+/// proxy takes it for (`Date`), where its answer has one.
+pub async fn tunnel(
+    tcp: &mut TcpStream,
+    proxy: &Proxy,
+    endpoint: &Endpoint,
+) -> (Result<(), TunnelError>, Option<SystemTime>) {
+    proxy::tunnel(tcp, proxy, &endpoint.authority()).await
+}
+
+/// The TLS handshake with a broker. An error's `io::Error` carries a [`TlsFailure`], unless the connection broke.
+pub async fn encrypt(
+    tcp: TcpStream,
+    tls: &Tls,
+    endpoint: &Endpoint,
+) -> Result<TlsStream<TcpStream>, OpenError> {
     let connector = TlsConnector::from(Arc::clone(&tls.config));
     let handshake = connector.connect(tls.server_name.clone(), tcp);
     let error = match tokio::time::timeout(HANDSHAKE_LIMIT, handshake).await {
-        Ok(Ok(stream)) => return Ok(Stream::Tls(Box::new(stream))),
+        Ok(Ok(stream)) => return Ok(stream),
         Ok(Err(error)) if hung_up(&error) => io::Error::new(
             error.kind(),
-            "the broker closed the connection during the handshake",
+            TlsFailure::new(
+                TlsCause::HungUp,
+                "the broker closed the connection during the handshake",
+            ),
         ),
         Ok(Err(error)) => in_words(error),
         Err(_) => io::Error::new(
             io::ErrorKind::TimedOut,
-            "the broker did not answer the handshake within 10 s; does the port speak TLS?",
+            TlsFailure::new(
+                TlsCause::Silent,
+                "the broker did not answer the handshake within 10 s; does the port speak TLS?",
+            ),
         ),
     };
     Err(OpenError::Tls {
@@ -211,7 +242,13 @@ async fn encrypt(tcp: TcpStream, tls: &Tls, endpoint: &Endpoint) -> Result<Strea
     })
 }
 
-async fn web_socket(stream: Stream, path: &str, endpoint: &Endpoint) -> Result<Stream, OpenError> {
+/// The handshake of a WebSocket. Beside the outcome stands the time that the server takes it for (`Date`), where its
+/// answer has one.
+pub async fn upgrade(
+    stream: Stream,
+    path: &str,
+    endpoint: &Endpoint,
+) -> (Result<Stream, OpenError>, Option<SystemTime>) {
     // The name that the broker goes by, which is not the dialled one where server_name says so.
     let host = match &endpoint.tls {
         Some(tls) => tls.server_name.to_str().into_owned().into(),
@@ -222,15 +259,18 @@ async fn web_socket(stream: Stream, path: &str, endpoint: &Endpoint) -> Result<S
         port: endpoint.port,
     };
     let handshake = web_socket::open(stream, &called, path);
-    let error = match tokio::time::timeout(HANDSHAKE_LIMIT, handshake).await {
-        Ok(Ok(stream)) => return Ok(Stream::WebSocket(Box::new(stream))),
-        Ok(Err(error)) => error,
-        Err(_) => WebSocketError::NoAnswer,
+    let (outcome, date) = match tokio::time::timeout(HANDSHAKE_LIMIT, handshake).await {
+        Ok(answered) => answered,
+        Err(_) => (Err(WebSocketError::NoAnswer), None),
     };
-    Err(OpenError::WebSocket {
-        broker: endpoint.authority(),
-        error,
-    })
+    let outcome = match outcome {
+        Ok(stream) => Ok(Stream::WebSocket(Box::new(stream))),
+        Err(error) => Err(OpenError::WebSocket {
+            broker: endpoint.authority(),
+            error,
+        }),
+    };
+    (outcome, date)
 }
 
 /// Whether the other side ended a connection, in order or not: closing one with unread bytes resets it.

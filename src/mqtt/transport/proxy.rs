@@ -1,7 +1,7 @@
 //! A tunnel through an HTTP proxy: CONNECT (RFC 9110 §9.3.6).
 
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -109,31 +109,32 @@ impl TunnelError {
     }
 }
 
-/// Connects to a proxy and has it open a tunnel to a broker.
-pub(super) async fn tunnel(proxy: &Proxy, broker: &Authority) -> Result<TcpStream, TunnelError> {
-    let name = || proxy.to_string();
+/// Connects to a proxy.
+pub(super) async fn connect(proxy: &Proxy) -> Result<TcpStream, TunnelError> {
     let connected = tcp::connect(proxy.host.as_str(), proxy.port).await;
-    let mut tcp = connected.map_err(|error| match error {
-        DialError::Resolve(error) => TunnelError::Resolve {
-            proxy: name(),
-            error,
-        },
-        DialError::Connect(error) => TunnelError::Unreachable {
-            proxy: name(),
-            error,
-        },
-    })?;
-    within(LIMIT, &mut tcp, proxy, broker).await?;
-    Ok(tcp)
+    let name = proxy.to_string();
+    connected.map_err(|error| match error {
+        DialError::Resolve(error) => TunnelError::Resolve { proxy: name, error },
+        DialError::Connect(error) => TunnelError::Unreachable { proxy: name, error },
+    })
 }
 
-/// Has a tunnel opened on a connection to a proxy.
+/// Has a tunnel opened on a connection to a proxy. Beside the outcome stands the `Date` of the answer, if it has one.
+pub(super) async fn tunnel(
+    tcp: &mut TcpStream,
+    proxy: &Proxy,
+    broker: &Authority,
+) -> (Result<(), TunnelError>, Option<SystemTime>) {
+    within(LIMIT, tcp, proxy, broker).await
+}
+
+/// The same within another time.
 pub(super) async fn within(
     limit: Duration,
     tcp: &mut TcpStream,
     proxy: &Proxy,
     broker: &Authority,
-) -> Result<(), TunnelError> {
+) -> (Result<(), TunnelError>, Option<SystemTime>) {
     let name = || proxy.to_string();
     let answer = async {
         tcp.write_all(request(proxy, broker).as_bytes()).await?;
@@ -143,29 +144,45 @@ pub(super) async fn within(
         Ok(Ok(answer)) => answer,
         Ok(Err(error)) if hung_up(&error) => Answer::Closed,
         Ok(Err(error)) => {
-            return Err(TunnelError::Unreachable {
+            let failed = TunnelError::Unreachable {
                 proxy: name(),
                 error,
-            });
+            };
+            return (Err(failed), None);
         }
         Err(_) => {
             let broker = broker.clone();
-            return Err(TunnelError::NoAnswer {
+            let silent = TunnelError::NoAnswer {
                 proxy: name(),
                 broker,
-            });
+            };
+            return (Err(silent), None);
         }
     };
+    let date = match &answer {
+        Answer::Status(status) => status.date,
+        Answer::NotHttp | Answer::Closed => None,
+    };
+    (judge(answer, proxy, broker), date)
+}
+
+/// Whether there is a tunnel.
+fn judge(answer: Answer, proxy: &Proxy, broker: &Authority) -> Result<(), TunnelError> {
+    let name = || proxy.to_string();
     match answer {
-        Answer::Status(200..=299, _) => Ok(()),
-        Answer::Status(407, _) if proxy.credentials.is_none() => {
+        Answer::Status(Status {
+            code: 200..=299, ..
+        }) => Ok(()),
+        Answer::Status(Status { code: 407, .. }) if proxy.credentials.is_none() => {
             Err(TunnelError::NeedsCredentials { proxy: name() })
         }
-        Answer::Status(407, _) => Err(TunnelError::WrongCredentials { proxy: name() }),
-        Answer::Status(status, reason) => Err(TunnelError::Refused {
+        Answer::Status(Status { code: 407, .. }) => {
+            Err(TunnelError::WrongCredentials { proxy: name() })
+        }
+        Answer::Status(Status { code, reason, .. }) => Err(TunnelError::Refused {
             proxy: name(),
             broker: broker.clone(),
-            status,
+            status: code,
             reason,
         }),
         Answer::NotHttp => Err(TunnelError::NotHttp { proxy: name() }),
@@ -189,12 +206,22 @@ fn request(proxy: &Proxy, broker: &Authority) -> Zeroizing<String> {
 /// What a proxy said.
 #[derive(Debug, PartialEq, Eq)]
 enum Answer {
-    /// A final status and its reason.
-    Status(u16, String),
+    /// A final status.
+    Status(Status),
     /// Something else.
     NotHttp,
     /// Nothing, or not all of it.
     Closed,
+}
+
+/// The head of an answer.
+#[derive(Debug, PartialEq, Eq)]
+struct Status {
+    code: u16,
+    /// The proxy's words for it, if any.
+    reason: String,
+    /// What time the proxy takes it for (RFC 9110 §6.6.1).
+    date: Option<SystemTime>,
 }
 
 /// Reads the head of the answer, and nothing behind it: the tunnel begins there. A broker does not speak before it is
@@ -205,21 +232,23 @@ async fn answer(tcp: &mut TcpStream) -> io::Result<Answer> {
         match head(&read) {
             // RFC 9110 §15.2: any number of interim answers may come before the final one.
             Head::Whole {
-                status: 100..=199,
+                status: Status {
+                    code: 100..=199, ..
+                },
                 length,
-                ..
             } => {
                 read.drain(..length);
                 continue;
             }
             Head::Whole {
-                status: 200..=299,
+                status: Status {
+                    code: 200..=299, ..
+                },
                 length,
-                ..
             } if length < read.len() => {
                 return Ok(Answer::NotHttp);
             }
-            Head::Whole { status, reason, .. } => return Ok(Answer::Status(status, reason)),
+            Head::Whole { status, .. } => return Ok(Answer::Status(status)),
             Head::NotHttp => return Ok(Answer::NotHttp),
             Head::Partial if read.len() >= MAX_ANSWER => return Ok(Answer::NotHttp),
             Head::Partial => {}
@@ -232,11 +261,7 @@ async fn answer(tcp: &mut TcpStream) -> io::Result<Answer> {
 
 #[derive(Debug, PartialEq, Eq)]
 enum Head {
-    Whole {
-        status: u16,
-        reason: String,
-        length: usize,
-    },
+    Whole { status: Status, length: usize },
     Partial,
     NotHttp,
 }
@@ -252,18 +277,25 @@ fn head(read: &[u8]) -> Head {
     let Some(end) = read.windows(4).position(|four| four == b"\r\n\r\n") else {
         return Head::Partial;
     };
-    let line = read.split(|byte| *byte == b'\r').next().unwrap_or_default();
-    let line = String::from_utf8_lossy(line);
-    let mut words = line.splitn(3, ' ');
+    let text = String::from_utf8_lossy(&read[..end]);
+    let mut lines = text.split("\r\n");
+    let mut words = lines.next().unwrap_or_default().splitn(3, ' ');
     let status = words.nth(1).filter(|digits| digits.len() == 3);
-    let Some(status) = status.and_then(|digits| digits.parse().ok()) else {
+    let Some(code) = status.and_then(|digits| digits.parse().ok()) else {
         return Head::NotHttp;
     };
     let reason = words.next().unwrap_or_default();
     let reason = reason.chars().filter(|c| !c.is_control()).take(200);
+    let date = lines
+        .filter_map(|line| line.split_once(':'))
+        .find(|(name, _)| name.eq_ignore_ascii_case("date"))
+        .and_then(|(_, date)| httpdate::parse_http_date(date.trim()).ok());
     Head::Whole {
-        status,
-        reason: reason.collect(),
+        status: Status {
+            code,
+            reason: reason.collect(),
+            date,
+        },
         length: end + 4,
     }
 }
@@ -272,13 +304,27 @@ fn head(read: &[u8]) -> Head {
 mod tests {
     use super::*;
 
-    fn whole(status: u16, reason: &str, length: usize) -> Head {
-        let reason = reason.to_owned();
-        Head::Whole {
-            status,
-            reason,
-            length,
-        }
+    fn whole(code: u16, reason: &str, length: usize) -> Head {
+        let status = Status {
+            code,
+            reason: reason.to_owned(),
+            date: None,
+        };
+        Head::Whole { status, length }
+    }
+
+    #[test]
+    fn the_time_of_an_answer() {
+        let answer = |date: &str| {
+            let head = format!("HTTP/1.1 407 No\r\nVia: x\r\ndATE:{date}\r\n\r\n");
+            match super::head(head.as_bytes()) {
+                Head::Whole { status, .. } => status.date,
+                other => panic!("{other:?}"),
+            }
+        };
+        let at = std::time::UNIX_EPOCH + Duration::from_secs(784_111_777);
+        assert_eq!(answer(" Sun, 06 Nov 1994 08:49:37 GMT"), Some(at));
+        assert_eq!(answer(" yesterday"), None);
     }
 
     #[test]

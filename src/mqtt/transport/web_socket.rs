@@ -3,6 +3,7 @@
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use futures_util::{Sink, Stream};
@@ -11,7 +12,7 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::error::{Error, ProtocolError};
-use tokio_tungstenite::tungstenite::http::{HeaderValue, header};
+use tokio_tungstenite::tungstenite::http::{HeaderMap, HeaderValue, header};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
 use super::{Authority, hung_up};
@@ -74,17 +75,20 @@ impl WebSocketError {
     }
 }
 
-/// Asks for a WebSocket. `authority` is what the server is called by.
+/// Asks for a WebSocket. `authority` is what the server is called by. Beside the outcome stands the `Date` of the
+/// answer, if it has one.
 pub(super) async fn open<S: AsyncRead + AsyncWrite + Unpin>(
     stream: S,
     authority: &Authority,
     path: &str,
-) -> Result<WebSocket<S>, WebSocketError> {
+) -> (Result<WebSocket<S>, WebSocketError>, Option<SystemTime>) {
     let other = |error: Error| WebSocketError::NotWebSocket(error.to_string());
     // Whether it is ws or wss is not visible in the request.
-    let mut request = format!("ws://{authority}{path}")
-        .into_client_request()
-        .map_err(other)?;
+    let request = format!("ws://{authority}{path}").into_client_request();
+    let mut request = match request {
+        Ok(request) => request,
+        Err(error) => return (Err(other(error)), None),
+    };
     let protocol = HeaderValue::from_static(SUB_PROTOCOL);
     let name = header::SEC_WEBSOCKET_PROTOCOL;
     request.headers_mut().insert(name, protocol);
@@ -95,7 +99,12 @@ pub(super) async fn open<S: AsyncRead + AsyncWrite + Unpin>(
         .max_message_size(Some(MAX_RECEIVED_MESSAGE))
         .max_frame_size(Some(MAX_RECEIVED_MESSAGE));
     let opened = tokio_tungstenite::client_async_with_config(request, stream, Some(config)).await;
-    match opened {
+    let date = match &opened {
+        Ok((_, answer)) => date(answer.headers()),
+        Err(Error::Http(answer)) => date(answer.headers()),
+        Err(_) => None,
+    };
+    let outcome = match opened {
         Ok((inner, _)) => Ok(WebSocket {
             inner,
             rest: Bytes::new(),
@@ -108,7 +117,12 @@ pub(super) async fn open<S: AsyncRead + AsyncWrite + Unpin>(
         Err(Error::Io(error)) if hung_up(&error) => Err(WebSocketError::Closed),
         Err(Error::Io(error)) => Err(WebSocketError::Io(error)),
         Err(error) => Err(other(error)),
-    }
+    };
+    (outcome, date)
+}
+
+fn date(headers: &HeaderMap) -> Option<SystemTime> {
+    httpdate::parse_http_date(headers.get(header::DATE)?.to_str().ok()?).ok()
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for WebSocket<S> {

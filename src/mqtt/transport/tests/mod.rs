@@ -121,7 +121,7 @@ impl Authority {
         Tls {
             config: client_config(&self.trust(), identity, &alpn),
             server_name: server_name("broker.example").unwrap(),
-            certificate: None,
+            identity: identity.cloned(),
         }
     }
 }

@@ -166,7 +166,7 @@ async fn a_silent_proxy_is_given_up() {
     let proxy = Proxy::parse(&format!("http://{address}")).unwrap();
     let mut tcp = TcpStream::connect(address).await.unwrap();
     let broker = endpoint(1).authority();
-    let given_up = within(Duration::from_millis(20), &mut tcp, &proxy, &broker).await;
+    let (given_up, _) = within(Duration::from_millis(20), &mut tcp, &proxy, &broker).await;
     assert!(
         matches!(given_up, Err(TunnelError::NoAnswer { .. })),
         "{given_up:?}"
