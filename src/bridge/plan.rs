@@ -14,8 +14,8 @@ use crate::profile::{
 use crate::registry;
 use crate::secret::Secret;
 use crate::session::{
-    DeviceRoutes, Pace, Password, Routes, Session, SessionHandle, SessionSpec, Shared, TokenKey,
-    TokenKid, TokenSource, VersionChoice,
+    ConnectSpec, DeviceRoutes, Pace, Password, Routes, Session, SessionHandle, SessionSpec, Shared,
+    TokenKey, TokenKid, TokenSource, VersionChoice,
 };
 use crate::uplink::Lane;
 
@@ -366,8 +366,7 @@ impl<'a> Planner<'a> {
     ) -> Result<SessionSpec, BindError> {
         let profile = &self.connector.profile;
         let of_devices = devices.iter().filter_map(|device| device.secret.clone());
-        Ok(SessionSpec {
-            connector: self.connector.name.clone(),
+        let connect = ConnectSpec {
             endpoint,
             client_id: binding.client_id()?.into(),
             username: binding.username()?.map(Secret::new),
@@ -377,10 +376,14 @@ impl<'a> Planner<'a> {
             session_expiry: u32::try_from(profile.connect.session_expiry.as_secs())
                 .unwrap_or(u32::MAX),
             version: Arc::clone(&self.version),
+            max_incoming: MAX_INCOMING_BYTES,
+        };
+        Ok(SessionSpec {
+            connector: self.connector.name.clone(),
+            connect: Arc::new(connect),
             pace: self.pace.clone(),
             routes,
             content_types_v3: profile.uplink.content_types_v3.clone(),
-            max_incoming: MAX_INCOMING_BYTES,
             queue: self.config.limits.queued_uplinks,
             window: WINDOW,
             eager: self.connector.connect == ConnectWhen::Eager,

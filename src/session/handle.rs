@@ -25,6 +25,8 @@ pub(super) enum Command {
     Publish(Entry),
     /// Connect if you have not yet.
     Connect,
+    /// Connect if you are not connected, without waiting any longer.
+    Retry,
 }
 
 /// A publish on its way to the broker.
@@ -104,6 +106,12 @@ impl SessionHandle {
         let _ = self.commands.try_send(Command::Connect);
     }
 
+    /// Makes a session that is not connected try now, for somebody who looks. One whose last attempt is younger than
+    /// 3 s, or that another client has taken over, stays as it is.
+    pub fn retry(&self) {
+        let _ = self.commands.try_send(Command::Retry);
+    }
+
     /// The same door, of a session that goes by another MQTT client id from now on.
     pub fn with_client_id(&self, client_id: Arc<str>) -> Self {
         Self {
@@ -157,7 +165,7 @@ impl Detached {
                     }
                     return entry.publish;
                 }
-                Some(Command::Connect) => {}
+                Some(Command::Connect | Command::Retry) => {}
                 None => panic!("all handles are gone"),
             }
         }

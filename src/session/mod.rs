@@ -37,9 +37,11 @@ pub use handle::{SessionHandle, SubmitError};
 pub use orders::SessionControl;
 pub use outcome::{NotSent, Outcome, Publish};
 pub use pace::Pace;
-pub use password::{KeyReports, Password, TokenKey, TokenKid, TokenSource};
+pub use password::{
+    FreshPassword, KeyReports, NoPassword, Password, TokenKey, TokenKid, TokenSource,
+};
 pub use routes::{DeviceRoutes, Routes};
-pub use spec::{AckSink, DownlinkSink, NotTaken, SessionSpec, Shared, VersionChoice};
-pub use status::{Snapshot, State, Status, Trouble};
+pub use spec::{AckSink, ConnectSpec, DownlinkSink, NotTaken, SessionSpec, Shared, VersionChoice};
+pub use status::{Answer, Snapshot, State, Status, Trouble};
 pub use task::Session;
 pub use ticket::{Ticket, Withdrawn};

@@ -1,8 +1,11 @@
 //! What an order changes in a session, and what it asks of the connection. The connection, if there is one, is the
 //! caller's business.
 
+use std::sync::Arc;
+
 use super::orders::Order;
 use super::routes::RouteChange;
+use super::spec::SessionSpec;
 use super::task::Session;
 
 /// What an order asks of the connection.
@@ -33,7 +36,7 @@ impl Session {
             }
             Order::Adjust(spec) => {
                 let change = self.spec.routes.change_to(&spec.routes);
-                self.spec = *spec;
+                self.be(*spec);
                 self.owe(change)
             }
             Order::Carry {
@@ -41,7 +44,10 @@ impl Session {
                 routes,
                 hidden,
             } => {
-                self.spec.hidden.extend(hidden);
+                if let Some(secret) = hidden {
+                    Arc::make_mut(&mut self.spec.connect).hidden.push(secret);
+                    self.status.set_connect(Arc::clone(&self.spec.connect));
+                }
                 let change = self.spec.routes.change(&device, routes);
                 self.owe(change)
             }
@@ -71,10 +77,15 @@ impl Session {
         if let Some(next) = self.next.take() {
             let change = self.spec.routes.change_to(&next.routes);
             self.unwanted.extend(change.unsubscribe);
-            self.spec = *next;
-            self.shown_client_id = self.spec.shown_client_id();
-            self.status.set_certificate(self.spec.certificate());
+            self.be(*next);
         }
+    }
+
+    fn be(&mut self, spec: SessionSpec) {
+        self.shown_client_id = spec.connect.shown_client_id();
+        self.password = spec.connect.password.clone();
+        self.status.set_connect(Arc::clone(&spec.connect));
+        self.spec = spec;
     }
 
     fn obey_in_next(&mut self, order: Order) {
@@ -88,7 +99,7 @@ impl Session {
                 routes,
                 hidden,
             } => {
-                next.hidden.extend(hidden);
+                Arc::make_mut(&mut next.connect).hidden.extend(hidden);
                 next.routes.carry(&device, routes);
             }
             Order::Drop(device) => {

@@ -6,15 +6,15 @@ use std::time::{Duration, SystemTime};
 
 use tokio::sync::watch;
 
-use crate::identity::{IssueError, KeyError, LazyKey, TokenSpec, issue};
+use crate::identity::{IssueError, KeyError, LazyKey, SigningKey, TokenSpec, issue};
 use crate::secret::Secret;
 
 /// Connections in a row that a broker closes without answering a CONNECT with a new key, until that counts as a refusal:
 /// some brokers have no other answer to bad credentials, and a broken link looks alike.
 const UNANSWERED: u32 = 2;
 
-/// The MQTT password.
-#[derive(Debug)]
+/// The MQTT password. Each session works with a copy of its own.
+#[derive(Debug, Clone)]
 pub enum Password {
     /// None is sent.
     None,
@@ -53,7 +53,7 @@ pub trait KeyReports: fmt::Debug + Send + Sync {
 }
 
 /// Makes a session's tokens.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct TokenSource {
     spec: TokenSpec,
     kid: TokenKid,
@@ -64,15 +64,19 @@ pub struct TokenSource {
 }
 
 /// A password for one CONNECT.
-pub(super) struct FreshPassword {
-    pub(super) password: Option<Secret>,
-    pub(super) expires_at: Option<SystemTime>,
-    pub(super) lifetime: Option<Duration>,
+#[derive(Debug)]
+pub struct FreshPassword {
+    /// What is sent, if anything is.
+    pub password: Option<Secret>,
+    /// When it stops being good; a token alone does.
+    pub expires_at: Option<SystemTime>,
+    /// How long it is good from now on.
+    pub lifetime: Option<Duration>,
 }
 
 /// Why there is no password.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum NoPassword {
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum NoPassword {
     /// No key signs tokens at the moment.
     #[error("no key signs tokens at the moment")]
     NoKey,
@@ -130,6 +134,24 @@ impl TokenSource {
         }
     }
 
+    /// What the tokens say, and the key that signs them at the moment.
+    pub fn token(&self) -> Result<(TokenSpec, Arc<LazyKey>), NoPassword> {
+        let key = self.keys.borrow().clone().ok_or(NoPassword::NoKey)?.key;
+        let kid = self.kid(key.get()?);
+        let spec = TokenSpec {
+            kid,
+            ..self.spec.clone()
+        };
+        Ok((spec, key))
+    }
+
+    fn kid(&self, key: &SigningKey) -> Option<String> {
+        match &self.kid {
+            TokenKid::SpkiSha256 => Some(key.spki_sha256().to_owned()),
+            TokenKid::Fixed(kid) => kid.clone(),
+        }
+    }
+
     fn fresh(&mut self, now: SystemTime) -> Result<FreshPassword, NoPassword> {
         let key = self
             .keys
@@ -137,10 +159,7 @@ impl TokenSource {
             .clone()
             .ok_or(NoPassword::NoKey)?;
         let signing = key.key.get().map_err(IssueError::from)?;
-        self.spec.kid = match &self.kid {
-            TokenKid::SpkiSha256 => Some(signing.spki_sha256().to_owned()),
-            TokenKid::Fixed(kid) => kid.clone(),
-        };
+        self.spec.kid = self.kid(signing);
         let token = issue(signing, &self.spec, now)?;
         if self.last.as_ref().is_none_or(|(last, _)| *last != key.id) {
             self.last = Some((key.id, 0));
@@ -180,7 +199,7 @@ impl TokenSource {
 
 impl Password {
     /// The password for a CONNECT that is sent now.
-    pub(super) fn fresh(&mut self, now: SystemTime) -> Result<FreshPassword, NoPassword> {
+    pub fn fresh(&mut self, now: SystemTime) -> Result<FreshPassword, NoPassword> {
         let password = match self {
             Self::None => None,
             Self::Secret(secret) => Some(secret.clone()),

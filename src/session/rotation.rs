@@ -48,7 +48,7 @@ impl Session {
             } => Answer::None,
             _ => return false,
         };
-        let Some(replaced) = self.spec.password.answered(answer) else {
+        let Some(replaced) = self.password.answered(answer) else {
             return false;
         };
         let what = format!(

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::device::DeviceId;
+use crate::mqtt::reason::Reason;
 use crate::profile::DownlinkRoute;
 use crate::topic::TopicFilter;
 
@@ -130,6 +131,18 @@ impl Routes {
         filters.cloned().collect()
     }
 
+    /// The devices that need one of these filters, each with what stands beside the first that it needs.
+    pub(super) fn devices_with(
+        &self,
+        filters: &HashMap<TopicFilter, Reason>,
+    ) -> BTreeMap<DeviceId, Reason> {
+        let with = |(device, routes): (&DeviceId, &DeviceRoutes)| {
+            let found = routes.filters().find_map(|filter| filters.get(filter));
+            Some((device.clone(), *found?))
+        };
+        self.devices.iter().filter_map(with).collect()
+    }
+
     /// Whether a subscription is needed.
     pub(super) fn needs(&self, filter: &TopicFilter) -> bool {
         self.needed.contains_key(filter)
@@ -242,6 +255,16 @@ mod tests {
         assert_eq!(all.remove(&a), []);
         assert_eq!(all.remove(&b), [filter("all/#")]);
         assert!(all.filters().is_empty() && all.by_prefix.is_empty() && all.acks.is_empty());
+    }
+
+    #[test]
+    fn the_devices_of_a_filter_are_found() {
+        let mut all = Routes::default();
+        all.carry(&id("a"), routes(&[("a/#", "a/")], Some("a/ack")));
+        all.carry(&id("b"), routes(&[("b/#", "b/")], None));
+        let refused = HashMap::from([(filter("a/ack"), Reason::NOT_AUTHORIZED)]);
+        let found = all.devices_with(&refused);
+        assert_eq!(found, BTreeMap::from([(id("a"), Reason::NOT_AUTHORIZED)]));
     }
 
     #[test]

@@ -16,6 +16,7 @@ use crate::broker::MqttVersion;
 use crate::device::{ConnectorName, DeviceId};
 use crate::identity::Validity;
 use crate::message::Downlink;
+use crate::mqtt::packet::Connect;
 use crate::mqtt::transport::Endpoint;
 use crate::profile::ContentTypeRule;
 use crate::secret::Secret;
@@ -43,11 +44,9 @@ pub struct NotTaken(
     pub Box<str>,
 );
 
-/// One session.
-#[derive(Debug)]
-pub struct SessionSpec {
-    /// The connector it belongs to, for logs.
-    pub connector: ConnectorName,
+/// How a session connects: shared with those who look into what is wrong with it.
+#[derive(Debug, Clone)]
+pub struct ConnectSpec {
     /// Where to connect.
     pub endpoint: Endpoint,
     /// As whom. Shown without what is hidden.
@@ -64,14 +63,23 @@ pub struct SessionSpec {
     pub session_expiry: u32,
     /// Which protocol version to speak.
     pub version: Arc<VersionChoice>,
+    /// Largest packet that is read, in bytes.
+    pub max_incoming: usize,
+}
+
+/// One session.
+#[derive(Debug)]
+pub struct SessionSpec {
+    /// The connector it belongs to, for logs.
+    pub connector: ConnectorName,
+    /// How it connects.
+    pub connect: Arc<ConnectSpec>,
     /// How fast patient messages are sent; as fast as the broker takes them without one.
     pub pace: Option<Arc<Pace>>,
     /// Subscriptions, and whose they are.
     pub routes: Routes,
     /// What may be sent where the connection is MQTT 3.1.1.
     pub content_types_v3: Vec<ContentTypeRule>,
-    /// Largest packet that is read, in bytes.
-    pub max_incoming: usize,
     /// Uplinks that may wait to be sent.
     pub queue: usize,
     /// Uplinks that may be sent and unconfirmed.
@@ -82,20 +90,74 @@ pub struct SessionSpec {
     pub tally: Arc<ConnectorTally>,
 }
 
-impl SessionSpec {
+impl ConnectSpec {
     /// When the client certificate is valid, where there is one.
-    pub(super) fn certificate(&self) -> Option<Arc<Validity>> {
+    pub fn certificate(&self) -> Option<Validity> {
         let identity = self.endpoint.tls.as_ref()?.identity.as_ref()?;
-        Some(Arc::new(identity.validity()))
+        Some(identity.validity())
     }
 
     /// The client id as it may be shown.
     pub fn shown_client_id(&self) -> Arc<str> {
-        let id = self.client_id.to_string();
+        self.show(&self.client_id).into()
+    }
+
+    /// A text without what is hidden.
+    pub fn show(&self, text: &str) -> String {
         let hidden = self.hidden.iter();
-        hidden.fold(id, |id, secret| secret.hide_in(&id)).into()
+        hidden.fold(text.to_owned(), |text, secret| secret.hide_in(&text))
+    }
+
+    /// The CONNECT, with a password for this moment.
+    pub fn packet(&self, password: Option<Secret>) -> Connect {
+        Connect {
+            client_id: self.client_id.to_string(),
+            username: (self.username.as_ref()).map(|name| name.expose().to_owned()),
+            password,
+            clean_start: self.session_expiry == 0,
+            session_expiry: self.session_expiry,
+            keep_alive: self.keep_alive,
+            receive_maximum: RECEIVE_MAXIMUM,
+            max_packet_size: u32::try_from(self.max_incoming).unwrap_or(u32::MAX),
+        }
     }
 }
+
+#[cfg(test)]
+impl SessionSpec {
+    /// A session that says who it is and nothing else, on plain TCP on this machine.
+    pub(crate) fn for_tests(port: u16) -> Self {
+        Self {
+            connector: ConnectorName::parse("test").unwrap(),
+            connect: Arc::new(ConnectSpec {
+                endpoint: Endpoint::plain("127.0.0.1", port),
+                client_id: "client".into(),
+                username: None,
+                password: Password::None,
+                hidden: Vec::new(),
+                keep_alive: 60,
+                session_expiry: 0,
+                version: VersionChoice::new(None),
+                max_incoming: 1 << 20,
+            }),
+            pace: None,
+            routes: Routes::default(),
+            content_types_v3: Vec::new(),
+            queue: 10,
+            window: 100,
+            eager: false,
+            tally: Arc::default(),
+        }
+    }
+
+    /// How it connects, while nobody else has it.
+    pub(super) fn connect(&mut self) -> &mut ConnectSpec {
+        Arc::get_mut(&mut self.connect).unwrap()
+    }
+}
+
+/// Unacknowledged downlinks that a broker may have sent us (MQTT 5 §3.1.2.11.3).
+const RECEIVE_MAXIMUM: u16 = 100;
 
 /// What all sessions share.
 #[derive(Clone)]
@@ -128,6 +190,11 @@ impl VersionChoice {
             pinned,
             v5_refused: AtomicBool::new(false),
         })
+    }
+
+    /// The version that was written down.
+    pub fn pinned(&self) -> Option<MqttVersion> {
+        self.pinned
     }
 
     /// What to speak now.

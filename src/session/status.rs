@@ -1,13 +1,18 @@
 //! What a session tells about itself: for answers, health and metrics.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use tokio::sync::Notify;
 
+use super::spec::ConnectSpec;
 use crate::broker::MqttVersion;
+use crate::device::DeviceId;
 use crate::identity::Validity;
+use crate::mqtt::packet::ConnAck;
+use crate::mqtt::reason::Reason;
 use crate::tally::{ConnectorTally, Counters};
 
 /// Where a session stands.
@@ -58,6 +63,17 @@ pub struct Trouble {
     pub at: SystemTime,
 }
 
+/// What a broker answered to a CONNECT.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// When.
+    pub at: SystemTime,
+    /// The protocol version of the CONNECT.
+    pub version: MqttVersion,
+    /// The answer, without secrets.
+    pub ack: ConnAck,
+}
+
 /// A session's state at one moment.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
@@ -71,6 +87,10 @@ pub struct Snapshot {
     pub token_expires_at: Option<SystemTime>,
     /// The last thing that went wrong; kept after it is over.
     pub last_trouble: Option<Trouble>,
+    /// The last answer to a CONNECT; kept after the connection is over.
+    pub last_answer: Option<Arc<Answer>>,
+    /// How many attempts to connect have come to something so far, good or bad.
+    pub attempts: u64,
 }
 
 /// Shared between a session and those who ask about it.
@@ -84,7 +104,9 @@ pub struct Status {
     /// Orders that were given, and those whose subscriptions the broker has answered.
     ordered: AtomicU64,
     obeyed: AtomicU64,
-    /// The state changed, or the last subscription was answered.
+    /// Devices whose subscriptions the broker refuses on the connection that there is, or was.
+    refused: Mutex<BTreeMap<DeviceId, Reason>>,
+    /// The state changed, an attempt came to something, or the last subscription was answered.
     changed: Notify,
     /// Uplinks that are sent and not settled at this moment.
     pub in_flight: AtomicU64,
@@ -92,19 +114,23 @@ pub struct Status {
     pub counters: Counters,
     /// The connector's, in which everything is counted once more: it outlives the session.
     tally: Arc<ConnectorTally>,
-    /// When the client certificate that it connects with is valid.
-    certificate: Mutex<Option<Arc<Validity>>>,
+    /// How it connects; none of a session that never does.
+    connect: Mutex<Option<Arc<ConnectSpec>>>,
 }
 
 impl Default for Status {
     fn default() -> Self {
-        Self::new(Arc::default(), None)
+        Self::of(Arc::default(), None)
     }
 }
 
 impl Status {
     /// Of a session that nobody has needed yet.
-    pub(super) fn new(tally: Arc<ConnectorTally>, certificate: Option<Arc<Validity>>) -> Self {
+    pub(super) fn new(tally: Arc<ConnectorTally>, connect: Arc<ConnectSpec>) -> Self {
+        Self::of(tally, Some(connect))
+    }
+
+    fn of(tally: Arc<ConnectorTally>, connect: Option<Arc<ConnectSpec>>) -> Self {
         Self {
             snapshot: Mutex::new(Snapshot {
                 state: State::Idle,
@@ -112,16 +138,19 @@ impl Status {
                 version: None,
                 token_expires_at: None,
                 last_trouble: None,
+                last_answer: None,
+                attempts: 0,
             }),
             spoken: AtomicU8::new(0),
             subscribing: AtomicBool::new(false),
             ordered: AtomicU64::new(0),
             obeyed: AtomicU64::new(0),
+            refused: Mutex::default(),
             changed: Notify::new(),
             in_flight: AtomicU64::new(0),
             counters: Counters::default(),
             tally,
-            certificate: Mutex::new(certificate),
+            connect: Mutex::new(connect),
         }
     }
 
@@ -131,15 +160,34 @@ impl Status {
     }
 
     /// When the client certificate that it connects with is valid; `None` without one.
-    pub fn certificate(&self) -> Option<Arc<Validity>> {
-        let certificate = self.certificate.lock();
-        certificate.unwrap_or_else(PoisonError::into_inner).clone()
+    pub fn certificate(&self) -> Option<Validity> {
+        self.connect()?.certificate()
     }
 
-    /// It connects with another one from now on.
-    pub(super) fn set_certificate(&self, certificate: Option<Arc<Validity>>) {
-        let mut own = (self.certificate.lock()).unwrap_or_else(PoisonError::into_inner);
-        *own = certificate;
+    /// How it connects; `None` of a session that never does.
+    pub fn connect(&self) -> Option<Arc<ConnectSpec>> {
+        let connect = self.connect.lock();
+        connect.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// It connects in another way from now on.
+    pub(super) fn set_connect(&self, connect: Arc<ConnectSpec>) {
+        let mut own = (self.connect.lock()).unwrap_or_else(PoisonError::into_inner);
+        *own = Some(connect);
+    }
+
+    /// Why the broker refuses a subscription of this device, if it does.
+    pub fn refused_subscription(&self, device: &DeviceId) -> Option<Reason> {
+        self.refused().get(device).copied()
+    }
+
+    /// The broker refuses subscriptions of these devices, and of no others.
+    pub(super) fn subscriptions_refused(&self, devices: BTreeMap<DeviceId, Reason>) {
+        *self.refused() = devices;
+    }
+
+    fn refused(&self) -> MutexGuard<'_, BTreeMap<DeviceId, Reason>> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Counts, for the session and for its connector.
@@ -183,6 +231,27 @@ impl Status {
         }
     }
 
+    /// Waits until more attempts to connect than `seen` have come to something.
+    pub async fn attempted(&self, seen: u64) {
+        loop {
+            let changed = self.changed.notified();
+            if self.lock().attempts > seen {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    /// The broker has answered CONNECT.
+    pub(super) fn answered(&self, version: MqttVersion, ack: &ConnAck) {
+        let answer = Answer {
+            at: SystemTime::now(),
+            version,
+            ack: ack.clone(),
+        };
+        self.lock().last_answer = Some(Arc::new(answer));
+    }
+
     /// The broker has answered all subscriptions of the connection, with what so many orders have changed.
     pub(super) fn subscribed(&self, obeyed: u64) {
         self.subscribing.store(false, Ordering::Release);
@@ -214,8 +283,10 @@ impl Status {
     /// Notes a connection that the broker accepted.
     pub(super) fn connected(&self, version: MqttVersion, token_expires_at: Option<SystemTime>) {
         self.subscribing.store(true, Ordering::Release);
+        self.refused().clear();
         self.enter(State::Connected);
         let mut snapshot = self.lock();
+        snapshot.attempts += 1;
         snapshot.version = Some(version);
         snapshot.token_expires_at = token_expires_at;
         let level = match version {
@@ -224,6 +295,8 @@ impl Status {
         };
         self.spoken.store(level, Ordering::Relaxed);
         self.count(1, |counters| &counters.connects);
+        drop(snapshot);
+        self.changed.notify_waiters();
     }
 
     /// Notes what went wrong without ending the connection.
@@ -240,11 +313,14 @@ impl Status {
         self.enter(state);
         let mut snapshot = self.lock();
         snapshot.token_expires_at = None;
+        snapshot.attempts += 1;
         snapshot.last_trouble = Some(Trouble {
             what,
             hint,
             at: SystemTime::now(),
         });
+        drop(snapshot);
+        self.changed.notify_waiters();
     }
 
     fn lock(&self) -> MutexGuard<'_, Snapshot> {

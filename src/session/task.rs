@@ -15,19 +15,20 @@ use super::live;
 use super::obey::Demand;
 use super::orders::{Orders, SessionControl};
 use super::outcome::{NotSent, Outcome};
-use super::password::{Answer, NoPassword};
+use super::password::{Answer, NoPassword, Password};
 use super::spec::{SessionSpec, Shared};
 use super::status::{State, Status};
 use super::suspect::Suspect;
 use crate::mqtt::codec::Codec;
 use crate::mqtt::connection::{Connection, ConnectionError};
-use crate::mqtt::packet::{ConnAck, Connect};
+use crate::mqtt::packet::ConnAck;
 use crate::mqtt::reason::Reason;
 use crate::mqtt::transport;
 use crate::tally::Cause;
 use crate::topic::TopicFilter;
 
-/// While the broker refuses the credentials, an uplink may ask for a new attempt this long after the last.
+/// An uplink, while the broker refuses the credentials, and somebody who looks may ask for a new attempt this long after
+/// the last.
 const RETRY_ON_DEMAND: Duration = Duration::from_secs(3);
 
 /// How often a full queue is searched for messages that nobody waits for any more.
@@ -37,6 +38,8 @@ const PRUNE: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub struct Session {
     pub(super) spec: SessionSpec,
+    /// Of the next CONNECT.
+    pub(super) password: Password,
     /// What it is to become once its connection is closed.
     pub(super) next: Option<Box<SessionSpec>>,
     /// For logs and answers.
@@ -58,15 +61,16 @@ pub struct Session {
 impl Session {
     /// A session, the handle that the rest of the program reaches it by, and what it is led by.
     pub fn new(spec: SessionSpec, shared: &Shared) -> (Self, SessionHandle, SessionControl) {
-        let shown_client_id = spec.shown_client_id();
+        let shown_client_id = spec.connect.shown_client_id();
         let (handle, commands) = SessionHandle::new(
             spec.queue,
             Arc::clone(&shared.budget),
             Arc::clone(&shown_client_id),
-            Status::new(Arc::clone(&spec.tally), spec.certificate()),
+            Status::new(Arc::clone(&spec.tally), Arc::clone(&spec.connect)),
         );
         let (control, orders) = Orders::new(handle.status());
         let session = Self {
+            password: spec.connect.password.clone(),
             spec,
             next: None,
             shown_client_id,
@@ -85,7 +89,7 @@ impl Session {
 
     /// Runs until the shutdown, or until it is told to close.
     pub async fn run(mut self, shared: Shared) {
-        if self.spec.eager || self.spec.password.lacks_key() || self.first_need(&shared).await {
+        if self.spec.eager || self.password.lacks_key() || self.first_need(&shared).await {
             while let Some(wait) = self.once(&shared).await {
                 if !self.wait(wait, &shared).await {
                     break;
@@ -98,7 +102,7 @@ impl Session {
     /// Waits until somebody needs the session; `false` when the program ends first.
     async fn first_need(&mut self, shared: &Shared) -> bool {
         loop {
-            let mut swaps = self.spec.password.swaps();
+            let mut swaps = self.password.swaps();
             tokio::select! {
                 () = shared.shutdown.cancelled() => return false,
                 // Somebody wants to know whether the broker takes the key.
@@ -108,7 +112,7 @@ impl Session {
                         self.held.push_back(entry);
                         return true;
                     }
-                    Some(Command::Connect) => return true,
+                    Some(Command::Connect | Command::Retry) => return true,
                     None => return false,
                 },
                 order = self.orders.next() => {
@@ -116,7 +120,7 @@ impl Session {
                         return false;
                     }
                     self.become_next();
-                    if self.spec.eager || self.spec.password.lacks_key() {
+                    if self.spec.eager || self.password.lacks_key() {
                         return true;
                     }
                 }
@@ -130,7 +134,7 @@ impl Session {
             return None;
         }
         let began = Instant::now();
-        if self.spec.password.lacks_key() {
+        if self.password.lacks_key() {
             return Some(self.lack_key(began));
         }
         self.status.enter(State::Connecting);
@@ -186,7 +190,7 @@ impl Session {
             && let Some(entry) = self.ledger.take_first()
         {
             warn!(
-                connector = %self.spec.connector, client_id = %self.spec.client_id,
+                connector = %self.spec.connector, client_id = %self.shown_client_id,
                 "the broker closes the connection whenever it receives a certain message: setting that aside"
             );
             self.status.count(1, |counters| &counters.refused);
@@ -205,10 +209,11 @@ impl Session {
             () = shared.shutdown.cancelled() => return Err(Ended::Shutdown),
             permit = shared.gate.turn() => permit,
         };
-        let version = self.spec.version.current();
+        let spec = Arc::clone(&self.spec.connect);
+        let version = spec.version.current();
         let stream = tokio::select! {
             () = shared.shutdown.cancelled() => return Err(Ended::Shutdown),
-            stream = transport::open(&self.spec.endpoint) => stream,
+            stream = transport::open(&spec.endpoint) => stream,
         };
         let stream = stream.map_err(|error| Ended::Lost {
             what: error.to_string(),
@@ -218,34 +223,23 @@ impl Session {
         })?;
         // The token is made as late as possible, so that a slow connect does not use up its lifetime.
         let fresh = self
-            .spec
             .password
             .fresh(SystemTime::now())
             .map_err(|error| match error {
                 NoPassword::NoKey => Ended::NoKey,
                 NoPassword::Issue(error) => Ended::Unusable(error.to_string().into()),
             })?;
-        let connect = Connect {
-            client_id: self.spec.client_id.to_string(),
-            username: (self.spec.username.as_ref()).map(|name| name.expose().to_owned()),
-            password: fresh.password,
-            clean_start: self.spec.session_expiry == 0,
-            session_expiry: self.spec.session_expiry,
-            keep_alive: self.spec.keep_alive,
-            receive_maximum: RECEIVE_MAXIMUM,
-            max_packet_size: u32::try_from(self.spec.max_incoming).unwrap_or(u32::MAX),
-        };
+        let connect = spec.packet(fresh.password);
         let codec = Codec {
             version,
-            max_incoming: self.spec.max_incoming,
+            max_incoming: spec.max_incoming,
         };
-        let (connection, ack) =
-            Connection::establish(stream, codec, connect, self.spec.hidden.clone())
-                .await
-                .map_err(before_connack)?;
+        let (connection, ack) = Connection::establish(stream, codec, connect, spec.hidden.clone())
+            .await
+            .map_err(before_connack)?;
         drop(permit);
-        if ack.reason == Reason::UNSUPPORTED_PROTOCOL_VERSION && self.spec.version.refused(version)
-        {
+        self.status.answered(version, &ack);
+        if ack.reason == Reason::UNSUPPORTED_PROTOCOL_VERSION && spec.version.refused(version) {
             warn!(
                 connector = %self.spec.connector, client_id = %self.shown_client_id,
                 "the broker does not speak MQTT 5: using 3.1.1; write mqtt_version = \"3.1.1\" to make that permanent"
@@ -259,7 +253,7 @@ impl Session {
                 text: ack.text.map(Into::into),
             });
         }
-        let _ = self.spec.password.answered(Answer::Accepted);
+        let _ = self.password.answered(Answer::Accepted);
         self.status.connected(version, fresh.expires_at);
         info!(
             connector = %self.spec.connector, client_id = %self.shown_client_id, mqtt = %version,
@@ -329,7 +323,7 @@ impl Session {
         }
         let sleep = tokio::time::sleep_until(wait.until.into());
         tokio::pin!(sleep);
-        let mut swaps = self.spec.password.swaps();
+        let mut swaps = self.password.swaps();
         loop {
             if self.held.len() >= self.spec.queue {
                 // Messages that nobody waits for any more must not fill the queue while there is no connection.
@@ -356,6 +350,12 @@ impl Session {
                 command = self.commands.recv(), if room => match command {
                     None => return false,
                     Some(Command::Connect) => {}
+                    Some(Command::Retry) => {
+                        let left_alone = self.status.state() == State::TakenOver;
+                        if !left_alone && wait.began.elapsed() >= RETRY_ON_DEMAND {
+                            return true;
+                        }
+                    }
                     Some(Command::Publish(entry)) => match &wait.refuse {
                         Some(why) if !entry.slip.is_patient() && !wait.may_be_tried() => {
                             entry.slip.settle(Outcome::NotSent(why.clone()));
@@ -390,9 +390,6 @@ impl Session {
         debug!(connector = %self.spec.connector, client_id = %self.shown_client_id, "session ended");
     }
 }
-
-/// Unacknowledged downlinks that a broker may have sent us (MQTT 5 §3.1.2.11.3).
-const RECEIVE_MAXIMUM: u16 = 100;
 
 enum Established {
     Live(Connection, Box<ConnAck>, Option<Duration>),

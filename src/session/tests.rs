@@ -17,13 +17,12 @@ mod orders;
 
 use super::*;
 use crate::broker::MqttVersion;
-use crate::device::{ConnectorName, DeviceId};
+use crate::device::DeviceId;
 use crate::identity::{Algorithm, SigningKey, TokenSpec};
 use crate::message::{ContentType, Downlink, Qos};
 use crate::mqtt::codec::{Codec, connect_level};
 use crate::mqtt::packet::{self, Ack, AckKind, ConnAck, Connect, Packet};
 use crate::mqtt::reason::Reason;
-use crate::mqtt::transport::Endpoint;
 use crate::profile::{ContentTypeRule, DownlinkRoute};
 use crate::topic::{TopicFilter, TopicName};
 
@@ -231,25 +230,13 @@ fn routes_of(device: &str) -> DeviceRoutes {
 fn spec(port: u16) -> SessionSpec {
     let mut routes = Routes::default();
     routes.carry(&DeviceId::parse("a").unwrap(), routes_of("a"));
-    SessionSpec {
-        connector: ConnectorName::parse("test").unwrap(),
-        endpoint: Endpoint::plain("127.0.0.1", port),
-        client_id: "a".into(),
-        username: None,
-        password: Password::None,
-        hidden: Vec::new(),
-        keep_alive: 60,
-        session_expiry: 0,
-        version: VersionChoice::new(None),
-        pace: None,
+    let mut spec = SessionSpec {
         routes,
         content_types_v3: vec![ContentTypeRule::from("application/json".to_owned())],
-        max_incoming: 1 << 20,
-        queue: 10,
-        window: 100,
-        eager: false,
-        tally: Default::default(),
-    }
+        ..SessionSpec::for_tests(port)
+    };
+    spec.connect().client_id = "a".into();
+    spec
 }
 
 /// A running session and the broker it talks to.
@@ -338,6 +325,49 @@ const DELIVERED: Outcome = Outcome::Delivered {
 };
 
 #[tokio::test]
+async fn what_the_broker_answered_is_known_and_whose_subscription_it_refuses() {
+    let bench = Bench::plain().await;
+    let (status, device) = (bench.handle.status(), DeviceId::parse("a").unwrap());
+    assert!(status.snapshot().last_answer.is_none());
+    bench.handle.retry();
+    let mut peer = Peer::accept(&bench.listener).await;
+    peer.connack(ConnAck {
+        reason: Reason::USE_ANOTHER_SERVER,
+        server_reference: Some("other.example".to_owned()),
+        ..ConnAck::default()
+    })
+    .await;
+    within("the refusal", status.attempted(0)).await;
+    let answer = status.snapshot().last_answer.unwrap();
+    assert_eq!(
+        (answer.version, answer.ack.reason.0),
+        (MqttVersion::V5, 0x9C)
+    );
+    assert_eq!(
+        answer.ack.server_reference.as_deref(),
+        Some("other.example")
+    );
+
+    let mut peer = Peer::welcome(&bench.listener).await;
+    within("the connection", status.attempted(1)).await;
+    assert!(!status.snapshot().last_answer.unwrap().ack.reason.is_error());
+    let Packet::Subscribe { pkid, .. } = peer.next().await else {
+        panic!("no SUBSCRIBE");
+    };
+    let reasons = vec![Reason::NOT_AUTHORIZED];
+    peer.send(Packet::SubAck { pkid, reasons }).await;
+    within("the subscription", status.has_begun()).await;
+    let refused = status.refused_subscription(&device);
+    assert_eq!(refused, Some(Reason::NOT_AUTHORIZED));
+
+    // What one connection is refused says nothing of the next.
+    drop(peer);
+    Peer::welcome(&bench.listener).await;
+    within("another connection", status.attempted(3)).await;
+    assert_eq!(status.refused_subscription(&device), None);
+}
+
+#[tokio::test]
 async fn a_lazy_session_connects_on_first_use_and_confirms_what_the_broker_confirmed() {
     let bench = Bench::plain().await;
     assert_eq!(bench.handle.status().state(), State::Idle);
@@ -400,7 +430,7 @@ async fn what_was_unconfirmed_when_the_connection_broke_is_sent_again_first_and_
 
 #[tokio::test]
 async fn in_a_session_that_the_broker_kept_the_same_identifier_is_repeated_with_dup() {
-    let bench = Bench::new(|spec| spec.session_expiry = 60).await;
+    let bench = Bench::new(|spec| spec.connect().session_expiry = 60).await;
     let ticket = bench.submit("1");
     let mut peer = Peer::welcome(&bench.listener).await;
     assert!(!peer.connect.clean_start && peer.connect.session_expiry == 60);
@@ -494,7 +524,8 @@ async fn a_broker_that_refuses_mqtt_5_gets_3_1_1() {
 
 #[tokio::test]
 async fn a_version_that_was_written_down_is_kept() {
-    let bench = Bench::new(|spec| spec.version = VersionChoice::new(Some(MqttVersion::V5))).await;
+    let bench =
+        Bench::new(|spec| spec.connect().version = VersionChoice::new(Some(MqttVersion::V5))).await;
     let ticket = bench.submit("1");
     let mut peer = Peer::accept(&bench.listener).await;
     peer.connack(ConnAck {
@@ -793,7 +824,7 @@ async fn a_token_is_renewed_before_it_expires_and_nothing_is_lost_or_reordered()
             key: Arc::new(key.into()),
         };
         let kid = TokenKid::Fixed(None);
-        s.password = Password::Token(Box::new(TokenSource::fixed(spec, kid, key)));
+        s.connect().password = Password::Token(Box::new(TokenSource::fixed(spec, kid, key)));
     })
     .await;
     let handle = bench.handle.clone();

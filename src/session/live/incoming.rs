@@ -24,8 +24,8 @@ impl Live<'_> {
                 self.try_alone()
             }
             Packet::PingResp => Ok(()),
-            Packet::SubAck { reasons, .. } => {
-                self.subscribed();
+            Packet::SubAck { pkid, reasons } => {
+                self.subscribed(pkid, &reasons);
                 if let Some(reason) = reasons.iter().find(|reason| reason.is_error()) {
                     warn!(
                         connector = %self.session.spec.connector, client_id = %self.session.shown_client_id,
@@ -117,7 +117,7 @@ impl Live<'_> {
             return self.inbox.push(None, owed);
         }
         // Left to the next connection: otherwise a steady flow would hold up the end of this one, or arrive twice.
-        if self.drain.is_some() && owed.is_some() && self.session.spec.session_expiry > 0 {
+        if self.drain.is_some() && owed.is_some() && self.session.spec.connect.session_expiry > 0 {
             return;
         }
         let downlink = match self.session.spec.routes.find(&publish.topic) {

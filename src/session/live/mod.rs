@@ -8,6 +8,7 @@ mod incoming;
 mod outgoing;
 mod subscriptions;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -24,6 +25,7 @@ use crate::session::inbox::Inbox;
 use crate::session::spec::Shared;
 use crate::session::task::Session;
 use crate::tally::Cause;
+use crate::topic::TopicFilter;
 
 /// A broker that has not confirmed anything for this long, nor said anything else, is asked whether it is there.
 const STALL: Duration = Duration::from_secs(5);
@@ -44,7 +46,7 @@ pub(super) async fn run(
 ) -> Ended {
     let keep_alive = Duration::from_secs(
         ack.server_keep_alive
-            .unwrap_or(session.spec.keep_alive)
+            .unwrap_or(session.spec.connect.keep_alive)
             .into(),
     );
     let now = Instant::now();
@@ -59,7 +61,8 @@ pub(super) async fn run(
         pinged_at: None,
         drain: None,
         turn_at: None,
-        subscribes: 0,
+        subscribes: Vec::new(),
+        refused: HashMap::new(),
         unsubscribes: 0,
         same_session: false,
         probation: false,
@@ -149,8 +152,10 @@ struct Live<'a> {
     drain: Option<Drain>,
     /// When the connector's pace lets the next patient message go.
     turn_at: Option<Instant>,
-    /// SUBSCRIBEs that the broker has not answered.
-    subscribes: usize,
+    /// SUBSCRIBEs that the broker has not answered, each with its filters.
+    subscribes: Vec<(u16, Vec<TopicFilter>)>,
+    /// Filters that the broker refuses.
+    refused: HashMap<TopicFilter, Reason>,
     /// The same of UNSUBSCRIBEs.
     unsubscribes: usize,
     /// The broker still has the session that the repeated messages were sent in.
@@ -182,7 +187,7 @@ impl Live<'_> {
     async fn turn(&mut self) -> Result<Ended, End> {
         let shutdown = self.shared.shutdown.clone();
         let ending = shutdown.cancelled();
-        let mut swaps = self.session.spec.password.swaps();
+        let mut swaps = self.session.password.swaps();
         let swapped = swaps.next();
         let mut has_swapped = false;
         let mut alarm_at = self.next_alarm();
@@ -236,7 +241,7 @@ impl Live<'_> {
                 progress = self.connection.progress(), if self.inbox.has_room() => progress?,
                 command = self.session.commands.recv(), if self.has_room() => match command {
                     Some(Command::Publish(entry)) => self.session.held.push_back(entry),
-                    Some(Command::Connect) => {}
+                    Some(Command::Connect | Command::Retry) => {}
                     // Every handle is gone, and with them everybody who could want something.
                     None => self.start_drain(Ended::Shutdown),
                 },

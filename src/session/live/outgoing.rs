@@ -85,7 +85,7 @@ impl Live<'_> {
                 Some(entry) => entry,
                 None => match self.session.commands.try_recv() {
                     Ok(Command::Publish(entry)) => entry,
-                    Ok(Command::Connect) => continue,
+                    Ok(Command::Connect | Command::Retry) => continue,
                     Err(_) => return Ok(()),
                 },
             };

@@ -3,6 +3,7 @@
 use super::{End, Live};
 use crate::message::Qos;
 use crate::mqtt::packet::Packet;
+use crate::mqtt::reason::Reason;
 use crate::session::backoff::Ended;
 use crate::session::obey::Demand;
 use crate::session::orders::Order;
@@ -50,8 +51,22 @@ impl Live<'_> {
     }
 
     /// The broker has answered a SUBSCRIBE.
-    pub(super) fn subscribed(&mut self) {
-        self.subscribes = self.subscribes.saturating_sub(1);
+    pub(super) fn subscribed(&mut self, pkid: u16, reasons: &[Reason]) {
+        let Some(answered) = self.subscribes.iter().position(|(sent, _)| *sent == pkid) else {
+            return;
+        };
+        let (_, filters) = self.subscribes.swap_remove(answered);
+        let mut changed = false;
+        for (filter, reason) in filters.into_iter().zip(reasons) {
+            changed |= match reason.is_error() {
+                true => self.refused.insert(filter, *reason) != Some(*reason),
+                false => self.refused.remove(&filter).is_some(),
+            };
+        }
+        if changed {
+            let devices = self.session.spec.routes.devices_with(&self.refused);
+            self.session.status.subscriptions_refused(devices);
+        }
         self.note_subscriptions();
     }
 
@@ -64,22 +79,22 @@ impl Live<'_> {
     }
 
     fn note_subscriptions(&self) {
-        if self.subscribes == 0 {
+        if self.subscribes.is_empty() {
             let obeyed = self.session.orders.taken;
             self.session.status.subscribed(obeyed);
         }
     }
 
     fn subscribe(&mut self, filters: &[TopicFilter]) -> Result<(), End> {
-        for filters in filters.chunks(FILTERS_AT_ONCE) {
-            let filters = filters
+        for asked in filters.chunks(FILTERS_AT_ONCE) {
+            let filters = asked
                 .iter()
                 .map(|filter| (filter.expose().to_owned(), Qos::AtLeastOnce))
                 .collect();
             let pkid = self.session.ledger.next_pkid();
             self.connection
                 .queue(&Packet::Subscribe { pkid, filters })?;
-            self.subscribes += 1;
+            self.subscribes.push((pkid, asked.to_vec()));
         }
         Ok(())
     }

@@ -125,7 +125,7 @@ async fn what_was_not_taken_is_not_acknowledged_and_tried_again_in_order() {
 
 #[tokio::test]
 async fn nothing_is_acknowledged_for_a_connection_that_has_ended() {
-    let (mut bench, mut peer) = connected(|spec| spec.session_expiry = 60).await;
+    let (mut bench, mut peer) = connected(|spec| spec.connect().session_expiry = 60).await;
     peer.downlink(1).await;
     let given = bench.given().await;
     drop(peer);
@@ -139,7 +139,7 @@ async fn nothing_is_acknowledged_for_a_connection_that_has_ended() {
 
 #[tokio::test]
 async fn the_end_waits_for_what_has_come_and_leaves_what_comes_later_to_the_next_connection() {
-    let (mut bench, mut peer) = connected(|spec| spec.session_expiry = 60).await;
+    let (mut bench, mut peer) = connected(|spec| spec.connect().session_expiry = 60).await;
     peer.downlink(1).await;
     let first = bench.given().await;
     peer.downlink(2).await;

@@ -80,7 +80,7 @@ impl Keys {
         let (kid, keys) = (TokenKid::SpkiSha256, self.current.subscribe());
         let source = TokenSource::new(spec, kid, keys, self.clone());
         Bench::new(|session| {
-            session.password = Password::Token(Box::new(source));
+            session.connect().password = Password::Token(Box::new(source));
             change(session);
         })
         .await
@@ -153,7 +153,7 @@ async fn a_new_key_that_is_refused_is_given_up_at_once_and_no_uplink_fails() {
         let bench = keys
             .bench(|spec| {
                 spec.eager = true;
-                spec.version = VersionChoice::new(Some(version));
+                spec.connect().version = VersionChoice::new(Some(version));
             })
             .await;
         let mut peer = Peer::welcome(&bench.listener).await;

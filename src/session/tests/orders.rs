@@ -94,7 +94,7 @@ async fn devices_join_and_leave_on_the_connection_that_there_is() {
 
 #[tokio::test]
 async fn a_device_that_left_while_the_broker_was_away_is_given_up_in_the_session_that_it_kept() {
-    let bench = Bench::new(|spec| spec.session_expiry = 100).await;
+    let bench = Bench::new(|spec| spec.connect().session_expiry = 100).await;
     bench.carry("b");
     bench.handle.wake();
     let mut peer = Peer::welcome(&bench.listener).await;
@@ -119,7 +119,7 @@ async fn another_connection_takes_over_what_was_not_confirmed_in_its_order() {
     let mut peer = Peer::welcome(&bench.listener).await;
     let (one, _) = (peer.publish().await, peer.publish().await);
     let mut other = spec(bench.port());
-    other.client_id = "other".into();
+    other.connect().client_id = "other".into();
     bench.control.replace(other);
     // What is in flight is settled, and nothing new is sent.
     let third = bench.submit("3");
@@ -208,7 +208,7 @@ async fn a_session_that_is_closed_settles_what_is_in_flight_and_gives_back_the_r
 async fn a_session_that_nobody_needed_yet_ends_and_changes_without_a_connection() {
     let bench = Bench::plain().await;
     let mut other = spec(bench.port());
-    other.client_id = "other".into();
+    other.connect().client_id = "other".into();
     bench.control.replace(other);
     bench.carry("b");
     bench.handle.wake();
