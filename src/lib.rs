@@ -24,6 +24,7 @@
 //! | [`mqtt`] | packets and byte streams; the only importer of `rumqttc` |
 //! | [`downlink`] | fan-out to listeners, and what they can replay |
 //! | [`store`] | what survives a restart: queued uplinks, receipts, idempotency keys, downlink history |
+//! | [`keyring`] | devices' key pairs that are made and kept here, and which of them signs |
 //! | [`vault`] | those of the store's records that hold secrets, sealed |
 //! | [`profile`] | platforms as data |
 //! | [`identity`] | keys, key ids, tokens, sealing |
@@ -57,6 +58,7 @@ pub mod device;
 pub mod downlink;
 pub mod http;
 pub mod identity;
+pub mod keyring;
 pub mod message;
 pub mod mqtt;
 pub mod observe;
