@@ -52,9 +52,9 @@ pub(super) fn show_time(time: Duration) -> String {
     let seconds = time.as_secs();
     for (unit, length) in [("days", 24 * 60 * 60), ("h", 60 * 60), ("m", 60), ("s", 1)] {
         if seconds >= length && time.subsec_nanos() == 0 && seconds.is_multiple_of(length) {
-            return match seconds / length {
-                1 => format!("1{}", unit.trim_end_matches("ays")),
-                many => format!("{many}{unit}"),
+            return match (seconds / length, unit) {
+                (1, "days") => "1day".to_owned(),
+                (many, unit) => format!("{many}{unit}"),
             };
         }
     }
@@ -101,7 +101,7 @@ mod tests {
     #[test]
     fn times_are_shown_as_they_would_be_written() {
         for text in [
-            "1ms", "1500ms", "5s", "90s", "1m", "1h", "1d", "7days", "365days",
+            "1ms", "1500ms", "5s", "90s", "1m", "1h", "1day", "7days", "365days",
         ] {
             let time = humantime::parse_duration(text).unwrap();
             let shown = show_time(time);

@@ -7,6 +7,7 @@ use std::process::Command;
 
 use causeway::config::Config;
 use causeway::profile::Profile;
+use reqwest::StatusCode;
 
 use crate::harness::demo::Demo;
 use crate::harness::markdown::{Block, Page, project};
@@ -165,6 +166,36 @@ fn read(text: &str, place: &str) {
         own.push('\n');
     }
     Config::from_text(&own, place, folder.path(), []).unwrap_or_else(|error| panic!("{error}"));
+}
+
+/// Every kind of problem that the code knows is explained, with its code, and no other.
+#[test]
+fn every_problem_is_explained() {
+    let source = fs::read_to_string(project().join("src/http/problem.rs")).unwrap();
+    let mut kinds = BTreeSet::new();
+    for kind in source.split("S::").skip(1) {
+        let Some((name, rest)) = kind.split_once(',') else {
+            continue;
+        };
+        let slug = rest.trim_start().strip_prefix('"');
+        let Some(slug) = slug.and_then(|rest| rest.split('"').next()) else {
+            continue;
+        };
+        let code = (400..600).find(|code| {
+            let status = StatusCode::from_u16(*code).unwrap();
+            let words = status.canonical_reason().unwrap_or_default();
+            words.to_uppercase().replace(' ', "_") == name
+        });
+        let code = code.unwrap_or_else(|| panic!("{name}: no status code"));
+        kinds.insert(format!("| {code} | `{slug}` "));
+    }
+    let page = fs::read_to_string(project().join(BOOK).join("guarantees.md")).unwrap();
+    let explained = page.lines().filter_map(|line| {
+        let code = line.strip_prefix("| ")?.get(..3)?;
+        let row = line.split_once("` |")?.0;
+        code.parse::<u16>().is_ok().then(|| format!("{row}` "))
+    });
+    assert_eq!(explained.collect::<BTreeSet<_>>(), kinds);
 }
 
 /// Pages that need no platform.
