@@ -26,7 +26,7 @@ use crate::device::DeviceId;
 use crate::downlink::{self, Hub, Intake};
 use crate::http::{self, Api, BodyPace, HttpLimits, Listener, ListenerHandle};
 use crate::message::Downlink;
-use crate::observe::{Health, Metrics, StoreHealth};
+use crate::observe::{Health, Metrics, Sources, StoreHealth};
 use crate::registry::Registry;
 use crate::session::{AckSink, Budget, ConnectGate, DownlinkSink, NotTaken, Session, Shared};
 use crate::store::{Embedded, Engine, OpenError};
@@ -173,11 +173,13 @@ impl Bridge {
             .clone()
             .map(|store| -> StoreHealth { Box::new(move || store.health()) });
         let health = Arc::new(Health::new(Arc::clone(&api.registry), store_health));
-        let metrics = Arc::new(Metrics::new(
-            Arc::clone(&api.registry),
-            Arc::clone(&api.hub),
-            store.clone(),
-        ));
+        let metrics = Arc::new(Metrics::new(Sources {
+            registry: Arc::clone(&api.registry),
+            tally: Arc::clone(&shared.tally),
+            budget: Arc::clone(&shared.budget),
+            store: store.clone(),
+            health: Arc::clone(&health),
+        }));
         let management = http::serve(
             management,
             http::management(Arc::clone(&health), metrics),

@@ -8,6 +8,7 @@ mod error;
 mod health;
 mod keys;
 mod logging;
+mod metrics;
 mod openapi;
 mod profile;
 mod serve;
@@ -56,6 +57,8 @@ enum Command {
     Config(config::Command),
     #[command(hide = true)]
     Health(health::Args),
+    #[command(hide = true)]
+    Metrics(metrics::Args),
 }
 
 /// Where the configuration is.
@@ -85,6 +88,7 @@ pub fn main() -> ExitCode {
         Command::Check(args) => args.run(),
         Command::Config(command) => command.run(),
         Command::Health(args) => args.run(),
+        Command::Metrics(args) => args.run(),
     };
     match outcome.and_then(|text| print(&text)) {
         Ok(()) => ExitCode::SUCCESS,

@@ -11,6 +11,7 @@
 //! position is in the windows, it reads there, and where it has fallen off, it reads a page of the store, until it is in
 //! the windows again. Nobody sees what is not durable yet. Without a store, the windows are all there is.
 
+mod count;
 mod cursor;
 mod event;
 mod history;

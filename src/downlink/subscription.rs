@@ -7,11 +7,13 @@ use std::task::{Context, Poll, ready};
 use futures_util::task::AtomicWaker;
 use serde::Serialize;
 
+use super::count::Count;
 use super::cursor::{After, Cursor};
 use super::event::{Draft, Event};
 use super::history::{Replay, Step};
 use super::hub::{Feed, Hub};
 use crate::device::DeviceId;
+use crate::tally::{ConnectorTally, Source};
 use crate::topic::TopicFilter;
 
 /// What a listener reads.
@@ -54,6 +56,7 @@ pub struct Subscription {
     gap: Option<Gap>,
     stored: Option<Stored>,
     waker: Arc<AtomicWaker>,
+    count: Count,
 }
 
 #[derive(Debug)]
@@ -83,7 +86,8 @@ enum Told {
 
 /// What the windows say.
 enum Look {
-    Event(Arc<Event>),
+    /// One of the device with this number.
+    Event(usize, Arc<Event>),
     /// There is no more.
     End,
     /// What comes next is not in them.
@@ -135,7 +139,15 @@ impl Subscription {
             position,
             stored,
             waker,
+            count: Count::default(),
         }
+    }
+
+    /// Counts this listener, and what it is given, for the connectors of its devices.
+    pub fn counted(mut self, tally: impl Fn(&DeviceId) -> Option<Arc<ConnectorTally>>) -> Self {
+        let devices = self.places.iter().map(|place| &place.feed.device);
+        self.count = Count::of(devices, tally);
+        self
     }
 
     /// Everything up to here was delivered or is not for this listener: where to go on after a break. Nothing before
@@ -170,6 +182,7 @@ impl Subscription {
     fn poll_present(&mut self, cx: &mut Context<'_>) -> Poll<Option<Delivery>> {
         loop {
             if let Some(gap) = self.gap.take() {
+                self.count.gap(gap.device.as_ref());
                 return Poll::Ready(Some(Delivery::Gap(gap)));
             }
             if let Some(stored) = &mut self.stored {
@@ -189,15 +202,23 @@ impl Subscription {
                         if !wants(self.topics.as_ref(), &event.downlink.topic) {
                             continue;
                         }
+                        self.count.delivers(&event.downlink.device, Source::Store);
                         let event = Draft::render(&event.downlink).seal(self.position);
                         return Poll::Ready(Some(Delivery::Event(Arc::new(event))));
                     }
                 }
             }
             match (self.look(), &mut self.stored) {
-                (Look::Event(event), _) => return Poll::Ready(Some(Delivery::Event(event))),
+                (Look::Event(device, event), _) => {
+                    let device = &self.places[device].feed.device;
+                    self.count.delivers(device, Source::Memory);
+                    return Poll::Ready(Some(Delivery::Event(event)));
+                }
                 (Look::End, _) => return Poll::Ready(None),
-                (Look::Behind, None) => return Poll::Ready(Some(Delivery::Behind)),
+                (Look::Behind, None) => {
+                    self.count.behind();
+                    return Poll::Ready(Some(Delivery::Behind));
+                }
                 (Look::Behind, Some(stored)) => stored.replay.read(self.position),
             }
         }
@@ -209,22 +230,22 @@ impl Subscription {
         if until <= self.position {
             return Look::End;
         }
-        let mut next: Option<Arc<Event>> = None;
-        for place in &self.places {
+        let mut next: Option<(usize, Arc<Event>)> = None;
+        for (number, place) in self.places.iter().enumerate() {
             let ring = place.feed.ring();
             if ring.evicted() > self.position.max(place.told) {
                 return Look::Behind;
             }
-            let until = next.as_ref().map_or(until, |event| event.cursor());
+            let until = next.as_ref().map_or(until, |(_, event)| event.cursor());
             let first = ring
                 .between(self.position, until)
                 .find(|event| wants(self.topics.as_ref(), event.topic()));
             if let Some(event) = first {
-                next = Some(Arc::clone(event));
+                next = Some((number, Arc::clone(event)));
             }
         }
-        self.position = next.as_ref().map_or(until, |event| event.cursor());
-        next.map_or(Look::End, Look::Event)
+        self.position = next.as_ref().map_or(until, |(_, event)| event.cursor());
+        next.map_or(Look::End, |(number, event)| Look::Event(number, event))
     }
 }
 

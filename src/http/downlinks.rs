@@ -209,6 +209,8 @@ impl Listen {
     ) -> Subscription {
         let ids = devices.keys().cloned();
         let subscription = self.hub.subscribe(ids, topics, after);
+        let subscription =
+            subscription.counted(|id| Some(Arc::clone(&devices.get(id)?.connector.tally)));
         // Only now, so that nothing that a connection brings at once is missed.
         for device in devices.values() {
             device.session.wake();

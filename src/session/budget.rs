@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// Bytes that may still be queued.
 #[derive(Debug)]
 pub struct Budget {
+    limit: usize,
     free: AtomicUsize,
 }
 
@@ -20,8 +21,19 @@ impl Budget {
     /// A budget of so many bytes.
     pub fn new(bytes: usize) -> Arc<Self> {
         Arc::new(Self {
+            limit: bytes,
             free: AtomicUsize::new(bytes),
         })
+    }
+
+    /// How many bytes there are in all.
+    pub fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// How many of them are taken.
+    pub fn used(&self) -> usize {
+        self.limit.saturating_sub(self.free.load(Ordering::Relaxed))
     }
 
     /// Takes bytes, or nothing when there are not enough.
@@ -54,6 +66,7 @@ mod tests {
         let first = budget.take(6).unwrap();
         assert!(budget.take(5).is_none());
         assert!(budget.take(4).is_some());
+        assert_eq!((budget.used(), budget.limit()), (6, 10));
         drop(first);
         assert!(budget.take(10).is_some());
     }

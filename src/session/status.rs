@@ -37,6 +37,18 @@ pub enum State {
 }
 
 impl State {
+    /// Every one, in the order of their numbers.
+    pub const ALL: [Self; 8] = [
+        Self::Idle,
+        Self::Connecting,
+        Self::Connected,
+        Self::BackingOff,
+        Self::Refused,
+        Self::TakenOver,
+        Self::NoKey,
+        Self::Closed,
+    ];
+
     /// The name in answers and metrics.
     pub fn name(self) -> &'static str {
         match self {
@@ -325,5 +337,17 @@ impl Status {
 
     fn lock(&self) -> MutexGuard<'_, Snapshot> {
         self.snapshot.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_state_has_a_place_of_its_own() {
+        for (at, state) in State::ALL.into_iter().enumerate() {
+            assert_eq!(state as usize, at, "{state:?}");
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! The figures that the management listener gives to Prometheus.
 
+use std::collections::BTreeSet;
+
 use reqwest::Method;
 
 use crate::harness::DEADLINE;
@@ -9,6 +11,7 @@ use crate::harness::eventually::eventually;
 use crate::harness::exposition::Exposition;
 use crate::harness::http::Reply;
 use crate::harness::mosquitto::Mosquitto;
+use crate::harness::proxy::Proxy;
 
 const UPLINKS: &str = "/v1/devices/pump-1/uplinks";
 
@@ -52,26 +55,47 @@ async fn figures_follow_what_happens() {
         .start()
         .await;
     let bridge = TestBridge::start(&devices(&format!("mqtt://{}", broker.addr()))).await;
-    let connected = "causeway_sessions{connector=\"local\",state=\"connected\"}";
-    let delivered = "causeway_uplinks_total{connector=\"local\",outcome=\"delivered\"}";
-    let refused = "causeway_uplinks_total{connector=\"local\",outcome=\"refused\"}";
-    let connects = "causeway_connects_total{connector=\"local\"}";
-    let downlinks = "causeway_downlinks_total{connector=\"local\"}";
+    let of = |name: &str| format!("causeway_{name}{{connector=\"local\"}}");
+    let with = |name: &str, label: &str, value: &str| {
+        format!("causeway_{name}{{connector=\"local\",{label}=\"{value}\"}}")
+    };
+    let connected = &*with("sessions", "state", "connected");
+    let delivered = &*with("uplinks_total", "outcome", "delivered");
+    let refused = &*with("uplinks_total", "outcome", "refused");
+    let queued = &*with("uplinks_total", "outcome", "queued");
+    let invalid = &*with("uplinks_total", "outcome", "invalid");
+    let confirmed = &*with("publishes_total", "outcome", "confirmed");
+    let denied = &*with("publishes_total", "outcome", "refused");
+    let connects = &*of("connects_total");
+    let received = &*of("downlinks_received_total");
+    let listeners = &*of("listeners");
+    let backlog = &*of("backlog_uplinks");
     until(&bridge, &[(connected, 1.0), (connects, 1.0)]).await;
 
     let before = scrape(&bridge).await;
     for (series, value) in [
-        ("causeway_sessions{connector=\"local\",state=\"idle\"}", 0.0),
-        ("causeway_renewals_total{connector=\"local\"}", 0.0),
+        (&*with("sessions", "state", "idle"), 0.0),
+        (&*of("devices"), 2.0),
         (delivered, 0.0),
         (refused, 0.0),
-        ("causeway_uplinks_repeated_total{connector=\"local\"}", 0.0),
-        ("causeway_uplinks_in_flight{connector=\"local\"}", 0.0),
-        (downlinks, 0.0),
-        ("causeway_downlinks_dropped_total{connector=\"local\"}", 0.0),
-        ("causeway_listeners", 0.0),
+        (&*with("uplinks_total", "outcome", "not_taken"), 0.0),
+        (confirmed, 0.0),
+        (&*of("publishes_repeated_total"), 0.0),
+        (&*of("uplinks_in_flight"), 0.0),
+        (&*of("uplinks_waiting"), 0.0),
+        (&*with("reconnects_total", "cause", "lost"), 0.0),
+        (received, 0.0),
+        (&*of("downlinks_dropped_total"), 0.0),
+        (&*with("downlinks_delivered_total", "source", "store"), 0.0),
+        (listeners, 0.0),
+        (backlog, 0.0),
+        (&*of("backlog_oldest_age_seconds"), 0.0),
+        ("causeway_backlog_orphaned_uplinks", 0.0),
+        ("causeway_ready", 1.0),
+        ("causeway_queue_bytes", 0.0),
+        ("causeway_queue_limit_bytes", 67_108_864.0),
         ("causeway_store_writable", 1.0),
-        ("causeway_store_queued_uplinks", 0.0),
+        ("causeway_store_uplinks", 0.0),
         ("causeway_store_failed_commits_total", 0.0),
     ] {
         assert_eq!(before.get(series), Some(value), "{series} in {before:?}");
@@ -81,6 +105,7 @@ async fn figures_follow_what_happens() {
         env!("CARGO_PKG_VERSION")
     );
     assert_eq!(before.get(&version), Some(1.0));
+    assert!(before.get("process_resident_memory_bytes") > Some(1e6));
 
     for _ in 0..2 {
         let reply = bridge.http.post(UPLINKS, "text/plain", "1").await;
@@ -89,28 +114,56 @@ async fn figures_follow_what_happens() {
     let path = UPLINKS.replace("pump-1", "pump-2");
     let reply = bridge.http.post(&path, "text/plain", "1").await;
     assert_eq!(reply.status, 502, "{}", reply.text());
-    until(&bridge, &[(delivered, 2.0), (refused, 1.0)]).await;
+    let answered = [
+        (delivered, 2.0),
+        (refused, 1.0),
+        (confirmed, 2.0),
+        (denied, 1.0),
+    ];
+    until(&bridge, &answered).await;
+    let path = format!("{UPLINKS}?qos=2");
+    let reply = bridge.http.post(&path, "text/plain", "1").await;
+    assert_eq!(reply.status, 400, "{}", reply.text());
 
     let request = bridge.http.request(Method::POST, UPLINKS);
     let reply = Reply::to(request.header("prefer", "respond-async").body("2")).await;
     assert_eq!(reply.status, 202, "{}", reply.text());
-    let settled = [(delivered, 3.0), ("causeway_store_queued_uplinks", 0.0)];
+    let settled = [
+        (queued, 1.0),
+        (invalid, 1.0),
+        (delivered, 2.0),
+        (confirmed, 3.0),
+        (backlog, 0.0),
+    ];
     until(&bridge, &settled).await;
 
     let path = "/v1/devices/pump-1/downlinks";
     let listener = bridge.http.events(path, None).await;
-    until(&bridge, &[("causeway_listeners", 1.0)]).await;
+    until(&bridge, &[(listeners, 1.0)]).await;
     let access = broker.access().user("causeway", "let me in");
     let message = Message::new("devices/pump-1/down/led", "on");
     access.publish(&message).await.accepted();
     listener.wait_count(1).await;
-    let stored = [(downlinks, 1.0), ("causeway_store_downlinks", 1.0)];
+    let stored = [
+        (received, 1.0),
+        ("causeway_store_downlinks", 1.0),
+        (&*with("downlinks_delivered_total", "source", "memory"), 1.0),
+    ];
     until(&bridge, &stored).await;
+    drop(listener);
+    until(&bridge, &[(listeners, 0.0)]).await;
 
     let after = scrape(&bridge).await;
-    let commits = "causeway_store_commits_total";
-    assert!(after.get(commits) > before.get(commits), "{after:?}");
-    let count = "causeway_store_commit_seconds_count";
+    let took = |suffix| {
+        with(
+            &format!("uplink_duration_seconds_{suffix}"),
+            "outcome",
+            "delivered",
+        )
+    };
+    assert_eq!(after.get(&took("count")), Some(2.0));
+    assert!(after.get(&took("sum")) > Some(0.0), "{after:?}");
+    let count = "causeway_store_commit_duration_seconds_count";
     assert!(after.get(count) > before.get(count), "{after:?}");
     assert!(after.get("causeway_store_downlinks_bytes") > Some(0.0));
     assert_eq!(after.get(connected), Some(1.0));
@@ -121,6 +174,64 @@ async fn figures_follow_what_happens() {
     for series in after.series() {
         assert!(!series.contains("pump"), "a device in a label: {series}");
     }
+    assert_eq!(*after.families(), documented());
+}
+
+/// The metrics that the documentation names.
+fn documented() -> BTreeSet<String> {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/src/metrics.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let names = page.lines().filter_map(|line| line.strip_prefix("| `"));
+    names
+        .map(|row| row[..row.find('`').unwrap()].to_owned())
+        .collect()
+}
+
+#[tokio::test]
+async fn a_backlog_has_its_connector_and_an_age() {
+    let broker = Mosquitto::start().await;
+    let proxy = Proxy::start(broker.addr());
+    let config = |device: &str| {
+        let url = format!("mqtt://{}", proxy.addr());
+        format!(
+            "[connectors.local]\nprofile = \"plain\"\nurl = \"{url}\"\n[connectors.other]\nprofile = \"plain\"\n\
+             url = \"{url}\"\noverride.connect.client_id = \"other\"\n[devices.{device}]\nconnector = \"local\"\n"
+        )
+    };
+    proxy.refuse().await;
+    let bridge = TestBridge::start(&config("pump-1")).await;
+    for _ in 0..3 {
+        let request = bridge.http.request(Method::POST, UPLINKS);
+        let reply = Reply::to(request.header("prefer", "respond-async").body("12345")).await;
+        assert_eq!(reply.status, 202, "{}", reply.text());
+    }
+    let unreachable = "causeway_reconnects_total{connector=\"local\",cause=\"unreachable\"}";
+    eventually("an attempt to connect", DEADLINE, async || {
+        scrape(&bridge).await.get(unreachable) > Some(0.0)
+    })
+    .await;
+    let seen = scrape(&bridge).await;
+    assert_eq!(
+        seen.get("causeway_backlog_uplinks{connector=\"local\"}"),
+        Some(3.0)
+    );
+    assert!(seen.get("causeway_backlog_bytes{connector=\"local\"}") > Some(15.0));
+    assert!(seen.get("causeway_backlog_oldest_age_seconds{connector=\"local\"}") > Some(0.0));
+    // A connector without a device has its series too.
+    assert_eq!(
+        seen.get("causeway_backlog_uplinks{connector=\"other\"}"),
+        Some(0.0)
+    );
+
+    // A device that is gone from the configuration leaves its backlog behind.
+    let folder = bridge.stop().await;
+    let bridge = TestBridge::start_in(folder, &config("pump-2")).await;
+    let seen = scrape(&bridge).await;
+    assert_eq!(
+        seen.get("causeway_backlog_uplinks{connector=\"local\"}"),
+        Some(0.0)
+    );
+    assert_eq!(seen.get("causeway_backlog_orphaned_uplinks"), Some(3.0));
 }
 
 #[tokio::test]
@@ -128,9 +239,15 @@ async fn without_a_store_there_are_no_figures_of_it() {
     let broker = Mosquitto::start().await;
     let bridge = TestBridge::without_store(&devices(&format!("mqtt://{}", broker.addr()))).await;
     let seen = scrape(&bridge).await;
-    assert_eq!(seen.get("causeway_listeners"), Some(0.0));
+    assert_eq!(
+        seen.get("causeway_listeners{connector=\"local\"}"),
+        Some(0.0)
+    );
     assert!(
-        !seen.series().any(|series| series.contains("store")),
+        !seen
+            .families()
+            .iter()
+            .any(|name| name.contains("_store_") || name.contains("_backlog_")),
         "{seen:?}"
     );
 }

@@ -11,8 +11,8 @@ use tokio_util::sync::CancellationToken;
 use super::bridge::Bridge;
 use super::client::{get, send};
 use crate::http::{management, serve};
-use crate::observe::{Health, Metrics, StoreHealth};
-use crate::session::State;
+use crate::observe::{Health, Metrics, Sources, StoreHealth};
+use crate::session::{Budget, State};
 use crate::store;
 
 #[tokio::test]
@@ -88,7 +88,7 @@ async fn readiness_follows_the_store() {
     let address = listener.local_addr().unwrap();
     tokio::spawn(serve(
         listener,
-        management(health, metrics(&bridge)),
+        management(Arc::clone(&health), metrics(&bridge, &health)),
         CancellationToken::new(),
     ));
 
@@ -123,7 +123,7 @@ async fn readiness_follows_the_sessions() {
     let health = Arc::new(Health::new(Arc::clone(&bridge.registry), None));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let router = management(Arc::clone(&health), metrics(&bridge));
+    let router = management(Arc::clone(&health), metrics(&bridge, &health));
     tokio::spawn(serve(listener, router, CancellationToken::new()));
 
     assert_eq!(get(address, "/livez").await.status, 200);
@@ -156,7 +156,7 @@ async fn figures_are_prometheus_text() {
     let health = Arc::new(Health::new(Arc::clone(&bridge.registry), None));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let router = management(health, metrics(&bridge));
+    let router = management(Arc::clone(&health), metrics(&bridge, &health));
     tokio::spawn(serve(listener, router, CancellationToken::new()));
 
     let answer = get(address, "/metrics").await;
@@ -168,7 +168,12 @@ async fn figures_are_prometheus_text() {
     answer.problem(405, "method");
 }
 
-fn metrics(bridge: &Bridge) -> Arc<Metrics> {
-    let (registry, hub) = (Arc::clone(&bridge.registry), Arc::clone(&bridge.hub));
-    Arc::new(Metrics::new(registry, hub, None))
+fn metrics(bridge: &Bridge, health: &Arc<Health>) -> Arc<Metrics> {
+    Arc::new(Metrics::new(Sources {
+        registry: Arc::clone(&bridge.registry),
+        tally: Arc::default(),
+        budget: Budget::new(1),
+        store: None,
+        health: Arc::clone(health),
+    }))
 }
