@@ -26,7 +26,7 @@ use crate::device::DeviceId;
 use crate::downlink::{self, Hub, Intake};
 use crate::http::{self, Api, BodyPace, HttpLimits, Listener, ListenerHandle};
 use crate::message::Downlink;
-use crate::observe::{Health, Metrics, Sources, StoreHealth};
+use crate::observe::{self, Health, Metrics, Sources, StoreHealth};
 use crate::registry::Registry;
 use crate::session::{AckSink, Budget, ConnectGate, DownlinkSink, NotTaken, Session, Shared};
 use crate::store::{Embedded, Engine, OpenError};
@@ -166,13 +166,16 @@ impl Bridge {
         for session in sessions {
             tasks.spawn(session.run(shared.clone()));
         }
-        tasks.close();
         // Health is answered until the very end, so that the drain can be watched.
         let management_end = CancellationToken::new();
         let store_health = store
             .clone()
             .map(|store| -> StoreHealth { Box::new(move || store.health()) });
         let health = Arc::new(Health::new(Arc::clone(&api.registry), store_health));
+        let certificates =
+            observe::watch_certificates(Arc::clone(&api.registry), shared.shutdown.clone());
+        tasks.spawn(certificates);
+        tasks.close();
         let metrics = Arc::new(Metrics::new(Sources {
             registry: Arc::clone(&api.registry),
             tally: Arc::clone(&shared.tally),

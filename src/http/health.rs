@@ -2,17 +2,20 @@
 
 use std::sync::Arc;
 
+use axum::Router;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use axum::{Json, Router};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::openapi::BadRequest;
+use super::problem::Problem;
 use super::timestamp::Timestamp;
-use super::{metrics, no_method, no_route};
-use crate::observe::{ConnectorHealth, Health, Metrics, Report};
+use super::{metrics, no_method, no_route, query};
+use crate::observe::{ConnectorHealth, Excluded, Health, Metrics, Report};
 use crate::store;
 
 /// The routes of the management listener.
@@ -31,41 +34,76 @@ pub fn management(health: Arc<Health>, metrics: Arc<Metrics>) -> Router {
     get,
     path = "/livez",
     tag = "management",
-    responses((status = 200, description = "It is", body = String))
+    responses((status = 200, description = "It is", content((Object = "application/json", example = json!({"live": true})))))
 )]
-async fn live() -> &'static str {
-    "ok\n"
+async fn live() -> impl IntoResponse {
+    ([(CONTENT_TYPE, "application/json")], "{\"live\": true}\n")
 }
 
 /// Whether the bridge can do its work (management listener)
+///
+/// It can when the main listener accepts requests, the store can be written, and one session at least is connected, or has
+/// not been needed yet. The trouble of some devices does not make the bridge unready, nor does a connector on which nothing
+/// connects as long as there is another one; it is named under `warnings`. Only when no connector reaches its broker, the
+/// bridge is not ready, although it still takes uplinks and stores them: whoever directs traffic by readiness, and wants
+/// that, asks for `/readyz?exclude=brokers`.
 #[utoipa::path(
     get,
     path = "/readyz",
     tag = "management",
+    params(
+        ("exclude" = Option<String>, Query, description = "What the answer does not depend on: `brokers`, `store`, or both, with a comma between them", example = "brokers"),
+    ),
     responses(
         (status = 200, description = "It can", body = Readiness),
+        (status = 400, response = BadRequest),
         (status = 503, description = "It cannot", body = Readiness),
     )
 )]
-async fn ready(State(health): State<Arc<Health>>) -> Response {
+async fn ready(State(health): State<Arc<Health>>, uri: Uri) -> Result<Response, Problem> {
+    let without = excluded(&uri)?;
     let report = health.report();
-    let status = match report.is_ready() {
+    let status = match report.is_ready(without) {
         true => StatusCode::OK,
         false => StatusCode::SERVICE_UNAVAILABLE,
     };
-    (status, Json(Readiness::of(&report))).into_response()
+    // For people with curl as well.
+    let mut json = serde_json::to_vec_pretty(&Readiness::of(&report, without)).unwrap_or_default();
+    json.push(b'\n');
+    Ok((status, [(CONTENT_TYPE, "application/json")], json).into_response())
+}
+
+fn excluded(uri: &Uri) -> Result<Excluded, Problem> {
+    let mut excluded = Excluded::default();
+    for (name, value) in query::parameters(uri)? {
+        if name != "exclude" {
+            return Err(query::unknown(&name, "exclude"));
+        }
+        for part in value.split(',') {
+            match part {
+                "brokers" => excluded.brokers = true,
+                "store" => excluded.store = true,
+                _ => return Err(query::bad(&name, "brokers, store, or both")),
+            }
+        }
+    }
+    Ok(excluded)
 }
 
 /// Whether the bridge can do its work.
 #[derive(Serialize, ToSchema)]
 pub(super) struct Readiness {
     /// Requests are accepted, the store can be written, and at least one session is connected, or idle because nobody has
-    /// needed it yet. The trouble of some devices does not make the bridge unready.
+    /// needed it yet; as far as that is not excluded.
     #[schema(example = true)]
     ready: bool,
     /// Why it is not ready; empty when it is.
     #[schema(example = json!([]))]
     causes: Vec<String>,
+    /// What should be seen to, although it does not make the bridge unready: connectors on which nothing connects, and what
+    /// was excluded.
+    #[schema(example = json!(["connector akenza: none of its 12 sessions is connected: connection refused; check that the broker is up"]))]
+    warnings: Vec<String>,
     /// The main listener is up, and the bridge is not shutting down.
     #[schema(example = true)]
     accepting: bool,
@@ -76,26 +114,57 @@ pub(super) struct Readiness {
 }
 
 impl Readiness {
-    fn of(report: &Report) -> Self {
+    fn of(report: &Report, without: Excluded) -> Self {
         let store = report.store.as_ref().map(StoreReadiness::of);
-        let mut causes = Vec::new();
+        let (mut causes, mut warnings) = (Vec::new(), Vec::new());
+        let mut note = |what, is_excluded| match is_excluded {
+            true => warnings.push(what),
+            false => causes.push(what),
+        };
         if !report.accepting {
-            causes.push("the main listener does not accept requests".to_owned());
+            note(
+                "the main listener does not accept requests".to_owned(),
+                false,
+            );
         }
         if !report.reaches_a_broker() {
-            causes.push("no session is connected".to_owned());
+            note("no session is connected".to_owned(), without.brokers);
         }
         if let Some(cause) = store.as_ref().and_then(|store| store.cause.as_deref()) {
-            causes.push(format!("the store cannot be written: {cause}"));
+            note(
+                format!("the store cannot be written: {cause}"),
+                without.store,
+            );
         }
+        warnings.extend(report.connectors.iter().filter_map(stuck));
         Self {
-            ready: report.is_ready(),
+            ready: report.is_ready(without),
             causes,
+            warnings,
             accepting: report.accepting,
             store,
             connectors: report.connectors.iter().map(Into::into).collect(),
         }
     }
+}
+
+/// Names a connector on which nothing connects.
+fn stuck(connector: &ConnectorHealth) -> Option<String> {
+    if !connector.is_stuck() {
+        return None;
+    }
+    let ConnectorHealth { name, sessions, .. } = connector;
+    let mut text = match sessions {
+        1 => format!("connector {name}: its session is not connected"),
+        many => format!("connector {name}: none of its {many} sessions is connected"),
+    };
+    if let Some(trouble) = &connector.last_trouble {
+        text += &format!(": {}", trouble.what);
+        if !trouble.hint.is_empty() {
+            text += &format!("; {}", trouble.hint);
+        }
+    }
+    Some(text)
 }
 
 /// Whether what must be durable can be written.

@@ -110,6 +110,11 @@ impl Validity {
         }
     }
 
+    /// The certificate's file.
+    pub fn file(&self) -> &Path {
+        &self.file
+    }
+
     pub(super) fn subject(&self) -> &str {
         &self.subject
     }

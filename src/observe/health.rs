@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::device::ConnectorName;
 use crate::registry::Registry;
-use crate::session::State;
+use crate::session::{Snapshot, State, Trouble};
 use crate::store;
 
 /// Asks the store how it is doing.
@@ -54,7 +54,7 @@ impl Health {
             // Devices of one connector may share a session.
             let status = device.session.status();
             if seen.insert(Arc::as_ptr(status)) {
-                connector.count(status.state());
+                connector.count(status.snapshot());
             }
         }
         Report {
@@ -76,18 +76,29 @@ pub struct Report {
     pub connectors: Vec<ConnectorHealth>,
 }
 
+/// What somebody does not want to make readiness depend on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Excluded {
+    /// Whether any broker is reached. For those who send traffic by readiness and rely on the store: while no broker is
+    /// reached, uplinks are still taken.
+    pub brokers: bool,
+    /// Whether the store can be written.
+    pub store: bool,
+}
+
 impl Report {
-    /// Whether requests are accepted, and can be kept as promised.
-    pub fn is_ready(&self) -> bool {
-        self.accepting && self.reaches_a_broker() && self.can_store()
+    /// Whether requests are accepted, brokers are reached, and what they do not confirm can be kept.
+    pub fn is_ready(&self, without: Excluded) -> bool {
+        self.accepting
+            && (without.brokers || self.reaches_a_broker())
+            && (without.store || self.can_store())
     }
 
     /// Whether there is hope for some requests: one session at least is connected, or has not been needed yet. So the
-    /// trouble of some devices does not make the bridge unready, but a bridge that reaches no broker at all does not call
-    /// itself ready.
+    /// trouble of some devices, or of one connector among several, does not make the bridge unready; but a bridge that
+    /// reaches no broker at all does not call itself ready.
     pub fn reaches_a_broker(&self) -> bool {
-        let mut connectors = self.connectors.iter();
-        self.connectors.is_empty() || connectors.any(|c| c.connected + c.idle > 0)
+        self.connectors.is_empty() || !self.connectors.iter().all(ConnectorHealth::is_stuck)
     }
 
     /// Whether uplinks that the broker does not confirm in time can be stored, where that is configured. Without that, an
@@ -110,6 +121,8 @@ pub struct ConnectorHealth {
     pub connected: usize,
     /// Sessions that nobody has needed yet, or that wait for a key.
     pub idle: usize,
+    /// The latest thing that went wrong with one of those that are neither.
+    pub last_trouble: Option<Trouble>,
 }
 
 impl ConnectorHealth {
@@ -120,14 +133,28 @@ impl ConnectorHealth {
             sessions: 0,
             connected: 0,
             idle: 0,
+            last_trouble: None,
         }
     }
 
-    fn count(&mut self, state: State) {
+    /// Whether it has sessions that are needed, and none of them is connected.
+    pub fn is_stuck(&self) -> bool {
+        self.sessions > 0 && self.connected + self.idle == 0
+    }
+
+    fn count(&mut self, session: Snapshot) {
         self.sessions += 1;
-        self.connected += usize::from(state == State::Connected);
-        // A device without a key must not keep requests away that would give it one.
-        self.idle += usize::from(matches!(state, State::Idle | State::NoKey));
+        match session.state {
+            State::Connected => self.connected += 1,
+            // A device without a key must not keep requests away that would give it one.
+            State::Idle | State::NoKey => self.idle += 1,
+            _ => {
+                let troubles = self.last_trouble.take().into_iter();
+                self.last_trouble = troubles
+                    .chain(session.last_trouble)
+                    .max_by_key(|trouble| trouble.at);
+            }
+        }
     }
 }
 
@@ -142,26 +169,33 @@ mod tests {
             sessions,
             connected,
             idle,
+            last_trouble: None,
         }
     }
 
     #[test]
     fn some_trouble_is_no_matter_but_nothing_but_trouble_is() {
-        let cases: [(bool, &[ConnectorHealth], bool); 6] = [
-            (false, &[], false),
-            (true, &[], true),
-            (false, &[connector(1, 1, 0)], false),
-            (true, &[connector(3, 1, 0)], true),
-            (true, &[connector(3, 0, 0), connector(1, 0, 1)], true),
-            (true, &[connector(3, 0, 0), connector(1, 0, 0)], false),
+        // And whether it is ready where brokers do not matter.
+        let cases: [(bool, &[ConnectorHealth], bool, bool); 6] = [
+            (false, &[], false, false),
+            (true, &[], true, true),
+            (false, &[connector(1, 1, 0)], false, false),
+            (true, &[connector(3, 1, 0)], true, true),
+            (true, &[connector(3, 0, 0), connector(1, 0, 1)], true, true),
+            (true, &[connector(3, 0, 0), connector(1, 0, 0)], false, true),
         ];
-        for (accepting, connectors, ready) in cases {
+        let without_brokers = Excluded {
+            brokers: true,
+            store: false,
+        };
+        for (accepting, connectors, ready, alone) in cases {
             let report = Report {
                 accepting,
                 store: None,
                 connectors: connectors.to_vec(),
             };
-            assert_eq!(report.is_ready(), ready, "{report:?}");
+            assert_eq!(report.is_ready(Excluded::default()), ready, "{report:?}");
+            assert_eq!(report.is_ready(without_brokers), alone, "{report:?}");
         }
     }
 
@@ -177,7 +211,12 @@ mod tests {
                 store: Some(store),
                 connectors: Vec::new(),
             };
-            assert_eq!(report.is_ready(), ready, "{report:?}");
+            assert_eq!(report.is_ready(Excluded::default()), ready, "{report:?}");
+            let without_store = Excluded {
+                brokers: false,
+                store: true,
+            };
+            assert!(report.is_ready(without_store), "{report:?}");
         }
     }
 }

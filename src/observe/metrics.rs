@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::exposition::{Exposition, Family};
-use super::health::Health;
+use super::health::{Excluded, Health};
 use super::{families as f, process};
 use crate::registry::{Device, Registry};
 use crate::session::{Budget, State};
@@ -62,7 +62,10 @@ impl Metrics {
         let Sources { budget, health, .. } = &self.sources;
         text.family(&f::BUILD_INFO)
             .sample(&[env!("CARGO_PKG_VERSION")], 1);
-        text.single(&f::READY, u8::from(health.report().is_ready()));
+        text.single(
+            &f::READY,
+            u8::from(health.report().is_ready(Excluded::default())),
+        );
         text.single(&f::QUEUE_BYTES, budget.used());
         text.single(&f::QUEUE_LIMIT_BYTES, budget.limit());
     }

@@ -136,15 +136,41 @@ async fn readiness_follows_the_sessions() {
     for (device, ready) in [("plain", 200), ("other", 200), ("akenza", 503)] {
         bridge
             .session(device)
-            .trouble(State::BackingOff, "unreachable", "");
+            .trouble(State::BackingOff, "unreachable", "look there");
         assert_eq!(
             get(address, "/readyz").await.status,
             ready,
             "after {device}"
         );
+        let warnings = get(address, "/readyz").await.json()["warnings"].clone();
+        // A device's trouble is its own; that of a connector is named.
+        let expected = match device {
+            "plain" => 0,
+            "other" => 1,
+            _ => 2,
+        };
+        assert_eq!(warnings.as_array().unwrap().len(), expected, "{warnings}");
     }
     let answer = get(address, "/readyz").await.json();
     assert_eq!(answer["causes"], json!(["no session is connected"]));
+    let stuck = [
+        "connector cloud: its session is not connected: unreachable; look there",
+        "connector lan: none of its 2 sessions is connected: unreachable; look there",
+    ];
+    assert_eq!(answer["warnings"], json!(stuck));
+    let answer = get(address, "/readyz?exclude=store,brokers").await;
+    assert_eq!(answer.status, 200);
+    let answer = answer.json();
+    assert_eq!(
+        (&answer["ready"], &answer["causes"]),
+        (&json!(true), &json!([]))
+    );
+    assert_eq!(answer["warnings"][0], "no session is connected");
+    for wrong in ["exclude=disk", "exclude=", "verbose=1"] {
+        let answer = get(address, &format!("/readyz?{wrong}")).await;
+        answer.problem(400, "malformed");
+    }
+    let answer = get(address, "/readyz").await.json();
     assert_eq!(answer.get("store"), None, "there is none");
     assert_eq!(get(address, "/livez").await.status, 200);
     get(address, "/v1/devices").await.problem(404, "no-route");
