@@ -18,13 +18,10 @@ const EVERY: Duration = Duration::from_secs(24 * 60 * 60);
 pub async fn watch(registry: Arc<Registry>, shutdown: CancellationToken) {
     let look = || {
         let devices = registry.all();
-        let certificates: Vec<_> = (devices.iter())
-            .filter_map(|device| {
-                let certificate = device.session.status().certificate()?;
-                Some((device.connector.name.as_str(), certificate))
-            })
-            .collect();
-        let certificates = (certificates.iter()).map(|(name, certificate)| (*name, &**certificate));
+        let certificates = devices.iter().filter_map(|device| {
+            let certificate = device.session.status().certificate()?;
+            Some((device.connector.name.as_str(), certificate))
+        });
         for (connector, warning) in due(certificates, SystemTime::now()) {
             warn!(connector, "{warning}");
         }
@@ -44,12 +41,12 @@ async fn daily(mut look: impl FnMut(), shutdown: CancellationToken) {
 
 /// What is to be said of them, once for each file, however many devices share it.
 fn due<'a>(
-    certificates: impl Iterator<Item = (&'a str, &'a Validity)>,
+    certificates: impl Iterator<Item = (&'a str, Validity)>,
     now: SystemTime,
 ) -> Vec<(&'a str, Warning)> {
     let mut files = BTreeSet::new();
     certificates
-        .filter(|(_, certificate)| files.insert(certificate.file()))
+        .filter(|(_, certificate)| files.insert(certificate.file().to_owned()))
         .filter_map(|(connector, certificate)| Some((connector, certificate.at(now)?)))
         .collect()
 }
@@ -71,7 +68,7 @@ mod tests {
     #[test]
     fn what_ends_soon_is_said_once_for_each_file() {
         let (one, two) = (certificate("one.pem"), certificate("two.pem"));
-        let all = || [("a", &one), ("a", &one), ("b", &two)].into_iter();
+        let all = || [("a", one.clone()), ("a", one.clone()), ("b", two.clone())].into_iter();
         let end = one.not_after();
         assert_eq!(due(all(), end - EXPIRY_NOTICE), []);
         for (now, says) in [
