@@ -18,6 +18,7 @@
 //! | [`config`] | one file and its overrides, validated whole; the only reader of files and environment |
 //! | [`bridge`] | the composition root: build, run, drain |
 //! | [`http`] | routes, problems, server-sent events; the only importer of `axum` |
+//! | [`access`] | who may do what: tokens, client certificates, their limits |
 //! | [`uplink`] | what a connector carries, and what became of it |
 //! | [`registry`] | which devices there are, and the session that each one uses |
 //! | [`session`] | one task per connection: window, ledger, renewal, backoff |
@@ -48,6 +49,7 @@
 //!
 //! `rumqttc`'s event loop (see [`mqtt`]), a task per message, and a reconnect that the library does by itself.
 
+pub mod access;
 pub mod bridge;
 pub mod broker;
 pub mod cli;

@@ -62,11 +62,17 @@ impl Registry {
         self.read().get(id).cloned()
     }
 
-    /// At most so many devices in the order of their ids, from the one behind `after` on.
-    pub fn page(&self, after: Option<&DeviceId>, limit: usize) -> Vec<Arc<Device>> {
+    /// At most so many devices that are wanted, in the order of their ids, from the one behind `after` on.
+    pub fn page(
+        &self,
+        after: Option<&DeviceId>,
+        limit: usize,
+        wanted: impl Fn(&DeviceId) -> bool,
+    ) -> Vec<Arc<Device>> {
         use std::ops::Bound::{Excluded, Unbounded};
         self.read()
             .range::<DeviceId, _>((after.map_or(Unbounded, Excluded), Unbounded))
+            .filter(|(id, _)| wanted(id))
             .map(|(_, device)| Arc::clone(device))
             .take(limit)
             .collect()
@@ -74,7 +80,7 @@ impl Registry {
 
     /// All of them, in the order of their ids.
     pub fn all(&self) -> Vec<Arc<Device>> {
-        self.page(None, usize::MAX)
+        self.page(None, usize::MAX, |_| true)
     }
 
     /// How many there are.

@@ -21,6 +21,7 @@ pub use listener::listener_settings;
 pub use plan::{Plan, PlanError, plan, token_spec};
 pub use reach::PlanWarning;
 
+use crate::access::Access;
 use crate::config::Config;
 use crate::device::DeviceId;
 use crate::downlink::{self, Hub, Intake};
@@ -102,6 +103,7 @@ impl Bridge {
         // Sessions come before the devices that they carry; none runs yet.
         let _ = acks.0.set(uplinks.clone());
         let api = Api {
+            access: Arc::new(Access::new(config.access.clone())),
             uplinks,
             registry,
             hub,
@@ -146,6 +148,11 @@ impl Bridge {
     /// The management listener's address, with its real port.
     pub fn management_address(&self) -> io::Result<SocketAddr> {
         self.management.local_addr()
+    }
+
+    /// Who may do what; it can be replaced while the bridge runs.
+    pub fn access(&self) -> Arc<Access> {
+        Arc::clone(&self.api.access)
     }
 
     /// Runs until `shutdown`, then drains: no new requests, streams end, requests under way are answered, sessions

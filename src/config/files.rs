@@ -212,14 +212,14 @@ impl<'a> Files<'a> {
 pub(super) fn exposed_configuration(path: &Path, name: &str, text: &str) -> Option<Warning> {
     let written_down = |line: &str| {
         let key = line.split('=').next().unwrap_or_default().trim_end();
-        let secret = ["secret", "passphrase", "proxy_password"];
+        let secret = ["secret", "passphrase", "proxy_password", "token"];
         line.contains('=') && secret.iter().any(|name| key.ends_with(name))
     };
     if !text.lines().any(written_down) || !readable_by_others(path) {
         return None;
     }
     let message = "other users of this machine may read this file, and a secret is written in it; \
-                   chmod 600 keeps it to its owner, or name a file with secret_file";
+                   chmod 600 keeps it to its owner, or name a file with secret_file, token_file and the like";
     Warning::list(name, vec![(Place::whole_file(), message.to_owned())]).pop()
 }
 

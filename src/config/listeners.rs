@@ -18,7 +18,8 @@ const MIB: usize = 1024 * KIB;
 /// MQTT's largest packet is one byte short of 256 MiB (MQTT 5 §1.5.5); the last MiB is left to topic and properties.
 const MAX_BODY: usize = 255 * MIB;
 
-pub(super) fn http(mut section: Section<'_>, files: &Files<'_>) -> Http {
+/// `guarded`: there are tokens or certificates of clients that are let in.
+pub(super) fn http(mut section: Section<'_>, files: &Files<'_>, guarded: bool) -> Http {
     let listen = listen(&mut section, 8080);
     let https = https::https(&mut section, files);
     let is_certified = https
@@ -26,14 +27,20 @@ pub(super) fn http(mut section: Section<'_>, files: &Files<'_>) -> Http {
         .and_then(|https| https.clients.as_ref())
         .is_some_and(|clients| clients.required);
     let allow_anonymous = section.flag("allow_anonymous", false);
-    if !listen.ip().is_loopback() && !allow_anonymous && !is_certified {
+    if !listen.ip().is_loopback() && !allow_anonymous && !is_certified && !guarded {
         section.error(
             "listen",
             format_args!(
                 "{listen} is reached from other machines, and anybody could send as any device: \
-                 listen on 127.0.0.1, or demand client certificates (http.client_ca_file), \
-                 or write http.allow_anonymous = true where something else keeps strangers out"
+                 make a token (`causeway access new`), or demand client certificates (http.client_ca_file), \
+                 or listen on 127.0.0.1, or write http.allow_anonymous = true where something else keeps strangers out"
             ),
+        );
+    }
+    if allow_anonymous && guarded {
+        section.error(
+            "allow_anonymous",
+            "there are tokens or certificates under [access], so nobody is let in without one; remove the one or the other",
         );
     }
     let max_body = section.bytes("max_body", MIB, 1..=MAX_BODY);

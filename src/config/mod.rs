@@ -27,11 +27,13 @@
 //! - `section`: reading one section of it, collecting what is wrong
 //! - `files`: secrets, keys and certificates
 //! - `listeners`, `connectors`, `devices`: the sections; `https`: TLS on the main listener
+//! - `access`: who may do what
 //! - `via`: devices behind a router device
 //! - `reach`: proxy, server name and client certificate of a connection
 //! - `reference`: the page that describes every key, from what the sections' readers say of themselves
 //! - `fit`: whether a profile, its connector and its device fit together
 
+mod access;
 mod connectors;
 mod devices;
 mod environment;
@@ -119,7 +121,11 @@ impl Config {
 }
 
 fn read(mut root: Section<'_>, files: &Files<'_>) -> Config {
-    let http = listeners::http(root.section("http"), files);
+    let access = root.section("access");
+    let certificates = access.deepest_place(&["certificates"]);
+    let access = access::read(access, files);
+    let http = listeners::http(root.section("http"), files, !access.is_empty());
+    access::check_certificates(&access, &http, &certificates, root.report());
     let management = listeners::management(root.section("management"), &http);
     let log = listeners::log(root.section("log"));
     let limits = listeners::limits(root.section("limits"), &http);
@@ -132,6 +138,7 @@ fn read(mut root: Section<'_>, files: &Files<'_>) -> Config {
     root.finish();
     Config {
         http,
+        access,
         management,
         log,
         limits,

@@ -10,6 +10,7 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 use super::Warning;
+use crate::access;
 use crate::broker::{BrokerUrl, Host, MqttVersion, Proxy};
 use crate::device::{ConnectorName, DeviceId};
 use crate::identity::SealingKey;
@@ -21,6 +22,9 @@ use crate::secret::Secret;
 pub struct Config {
     /// `[http]`: the main listener.
     pub http: Http,
+    /// `[access.tokens.NAME]` and `[access.certificates.NAME]`: who may use the main listener for what. Without any,
+    /// everybody who reaches it may do everything; see `http.allow_anonymous`.
+    pub access: Vec<access::Rule>,
     /// `[management]`: health and metrics.
     pub management: Management,
     /// `[log]`.
@@ -50,8 +54,8 @@ pub struct Http {
     pub connections: Connections,
     /// Web pages of these origins may use the listener from a browser (CORS); `*` is any. Default: none.
     pub cors_origins: Vec<String>,
-    /// Whether anybody who reaches the listener may use it. Without it, only a loopback address is taken, unless clients
-    /// must show certificates. Default no.
+    /// Whether anybody who reaches the listener may use it. Without it, only a loopback address is taken, unless there are
+    /// tokens or certificates under `[access]`, or clients must show certificates. With `[access]` it is an error. Default no.
     pub allow_anonymous: bool,
     /// The longest body of one uplink, in bytes, 1 B to 255 MiB; the largest MQTT packet that is sent is this and
     /// its topic and properties. Default 1 MiB.

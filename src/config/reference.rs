@@ -24,6 +24,10 @@ profile = "plain"
 url = "mqtt://localhost"
 [devices.id]
 connector = "name"
+[access.tokens.name]
+hash = ""
+[access.certificates.name]
+subject = ""
 "#;
 
 /// What a reader expects under a key.

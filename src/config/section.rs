@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::ops::RangeInclusive;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::error::{Origin, Place, Report};
 use super::reference::Form;
@@ -308,6 +308,21 @@ impl<'a> Section<'a> {
         default
     }
 
+    /// A moment: a TOML date-time with an offset, or the same as text, as RFC 3339 writes it.
+    pub(super) fn time(&mut self, key: &'static str) -> Option<SystemTime> {
+        let node = self.take(key, || Form::of("date and time"))?;
+        let time = match (&node.value, as_text(node)) {
+            (Value::Datetime(time), _) => moment(*time),
+            (_, Some(text)) => text.parse().ok().and_then(moment),
+            _ => None,
+        };
+        if time.is_none() {
+            let message = "must be a date and time with an offset, such as 2030-01-31T12:00:00Z or 2030-01-31T13:00:00+01:00";
+            self.error(key, message);
+        }
+        time
+    }
+
     /// A section of texts with any keys.
     pub(super) fn texts(&mut self, key: &'static str) -> BTreeMap<String, String> {
         self.take(key, || Form::of("texts by name").or_else_value("{}"));
@@ -346,6 +361,32 @@ impl<'a> Section<'a> {
             self.wrong_kind(key, node, "a list of texts in quotes");
             Vec::new()
         })
+    }
+
+    /// A list that must not be empty. An absent one stands for `default` where there is one; else it is reported with
+    /// what it is for.
+    pub(super) fn filled_list(
+        &mut self,
+        key: &'static str,
+        default: Option<&str>,
+        what: &str,
+    ) -> Vec<String> {
+        let node = self.take(key, || {
+            let form = Form::of("list of texts");
+            match default {
+                Some(text) => form.or_else_value(format!("[{text:?}]")),
+                None => form.or_else("required"),
+            }
+        });
+        if let (None, Some(default)) = (node, default) {
+            return vec![default.to_owned()];
+        }
+        let before = self.report.errors();
+        let list = self.list(key);
+        if list.is_empty() && self.report.errors() == before {
+            self.error(key, format_args!("is missing or empty: {what}"));
+        }
+        list
     }
 
     /// Refuses the keys that were not asked for.
@@ -391,6 +432,24 @@ impl<'a> Section<'a> {
     fn wrong_kind(&self, key: &str, node: &Node, expected: &str) {
         let kind = node.value.kind();
         self.error(key, format_args!("must be {expected}, not {kind}"));
+    }
+}
+
+/// `None` without an offset, which would leave open what moment is meant, and before 1970.
+fn moment(time: toml::value::Datetime) -> Option<SystemTime> {
+    let offset = match time.offset? {
+        toml::value::Offset::Z => 0,
+        toml::value::Offset::Custom { minutes } => minutes,
+    };
+    let local = toml::value::Datetime {
+        offset: None,
+        ..time
+    };
+    let local = humantime::parse_rfc3339_weak(&local.to_string()).ok()?;
+    let ahead = Duration::from_secs(u64::from(offset.unsigned_abs()) * 60);
+    match offset {
+        0.. => local.checked_sub(ahead),
+        _ => local.checked_add(ahead),
     }
 }
 

@@ -1,6 +1,9 @@
 //! Cross-origin requests (CORS, Fetch standard): web pages of configured origins may use the interface from a browser.
 
-use axum::http::header::{ALLOW, CONTENT_TYPE, LOCATION, RETRY_AFTER};
+use super::rate_limit::{RATE_LIMIT, RATE_LIMIT_POLICY};
+use axum::http::header::{
+    ALLOW, AUTHORIZATION, CONTENT_TYPE, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE,
+};
 use axum::http::{HeaderName, HeaderValue, Method};
 use tower_http::cors::{AllowOrigin, Any, CorsLayer};
 
@@ -15,6 +18,14 @@ pub(super) fn layer(origins: &[String]) -> Option<CorsLayer> {
     };
     let asked = ["idempotency-key", "last-event-id", "prefer", "traceparent"];
     let answered = ["idempotency-replayed", "preference-applied"];
+    let told = [
+        LOCATION,
+        RETRY_AFTER,
+        ALLOW,
+        WWW_AUTHENTICATE,
+        RATE_LIMIT,
+        RATE_LIMIT_POLICY,
+    ];
     let names = |names: &[&'static str]| {
         names
             .iter()
@@ -25,8 +36,8 @@ pub(super) fn layer(origins: &[String]) -> Option<CorsLayer> {
     Some(
         CorsLayer::new()
             .allow_origin(allowed)
-            .allow_methods([Method::GET, Method::POST])
-            .allow_headers([&[CONTENT_TYPE][..], &names(&asked)].concat())
-            .expose_headers([&[LOCATION, RETRY_AFTER, ALLOW][..], &names(&answered)].concat()),
+            .allow_methods([Method::GET, Method::POST, Method::PUT, Method::DELETE])
+            .allow_headers([&[AUTHORIZATION, CONTENT_TYPE][..], &names(&asked)].concat())
+            .expose_headers([&told[..], &names(&answered)].concat()),
     )
 }

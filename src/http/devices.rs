@@ -10,11 +10,13 @@ use axum::{Json, Router};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::guard::Guard;
 use super::openapi::{BadRequest, InternalError, UnknownDevice};
 use super::path::DevicePath;
 use super::problem::Problem;
 use super::query;
 use super::timestamp::Timestamp;
+use crate::access::{Caller, Scope};
 use crate::device::DeviceId;
 use crate::registry::{Device, Registry};
 use crate::session::{SessionHandle, Trouble};
@@ -25,22 +27,28 @@ use crate::uplink::Uplinks;
 const DEFAULT_PAGE: usize = 100;
 const MAX_PAGE: usize = 1000;
 
-pub(super) fn router(registry: Arc<Registry>, uplinks: Uplinks) -> Router {
+const READ: Scope = Scope::DevicesRead;
+
+pub(super) fn router(guard: &Guard, registry: Arc<Registry>, uplinks: Uplinks) -> Router {
     let sessions = Router::new()
-        .route("/v1/devices/{device}/session", get(session))
+        .route(
+            "/v1/devices/{device}/session",
+            get(guard.asks(READ, session)),
+        )
         .with_state((Arc::clone(&registry), uplinks));
     Router::new()
-        .route("/v1/devices", get(list))
-        .route("/v1/devices/{device}", get(show))
+        .route("/v1/devices", get(guard.asks(READ, list)))
+        .route("/v1/devices/{device}", get(guard.asks(READ, show)))
         .with_state(registry)
         .merge(sessions)
 }
 
-/// The registered devices, in the order of their ids
+/// The registered devices that the token is for, in the order of their ids
 #[utoipa::path(
     get,
     path = "/v1/devices",
     tag = "devices",
+    security(("token" = [READ])),
     params(
         ("after" = Option<String>, Query, description = "The id behind which to begin: the `next` of the page before"),
         ("limit" = Option<u32>, Query, description = "How many devices to list at the most. Default 100", minimum = 1, maximum = 1000),
@@ -53,6 +61,7 @@ pub(super) fn router(registry: Arc<Registry>, uplinks: Uplinks) -> Router {
 )]
 async fn list(
     State(registry): State<Arc<Registry>>,
+    caller: Caller,
     uri: Uri,
 ) -> Result<Json<DevicePage>, Problem> {
     let (mut after, mut limit) = (None, None);
@@ -74,7 +83,7 @@ async fn list(
         }
     }
     let limit = limit.unwrap_or(DEFAULT_PAGE);
-    let page = registry.page(after.as_ref(), limit + 1);
+    let page = registry.page(after.as_ref(), limit + 1, |id| caller.may_use(id));
     let more = page.len() > limit;
     let devices: Vec<_> = page.iter().take(limit).map(DeviceBody::of).collect();
     let next = devices.last().filter(|_| more).map(|last| last.id.clone());
@@ -87,6 +96,7 @@ async fn list(
     operation_id = "device",
     path = "/v1/devices/{device}",
     tag = "devices",
+    security(("token" = [READ])),
     params(("device" = String, Path, description = "The device's id, percent-encoded", example = "pump-1")),
     responses(
         (status = 200, description = "A device", body = DeviceBody),
@@ -97,9 +107,11 @@ async fn list(
 )]
 async fn show(
     State(registry): State<Arc<Registry>>,
+    caller: Caller,
     DevicePath(id): DevicePath,
     uri: Uri,
 ) -> Result<Json<DeviceBody>, Problem> {
+    caller.check_device(&id)?;
     Ok(Json(DeviceBody::of(&find(&registry, &id, &uri)?)))
 }
 
@@ -108,6 +120,7 @@ async fn show(
     get,
     path = "/v1/devices/{device}/session",
     tag = "devices",
+    security(("token" = [READ])),
     params(("device" = String, Path, description = "The device's id, percent-encoded", example = "pump-1")),
     responses(
         (status = 200, description = "The session that carries a device", body = SessionBody),
@@ -118,9 +131,11 @@ async fn show(
 )]
 async fn session(
     State((registry, uplinks)): State<(Arc<Registry>, Uplinks)>,
+    caller: Caller,
     DevicePath(id): DevicePath,
     uri: Uri,
 ) -> Result<Json<SessionBody>, Problem> {
+    caller.check_device(&id)?;
     let device = find(&registry, &id, &uri)?;
     let backlog = uplinks
         .has_store()

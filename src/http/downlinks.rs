@@ -14,10 +14,12 @@ use tokio_util::sync::CancellationToken;
 use super::HttpLimits;
 use super::accept::{self, Form};
 use super::downlink_form::DownlinkPage;
+use super::guard::Guard;
 use super::openapi::{BadRequest, InternalError, NotAcceptable, StoreUnreadable, UnknownDevice};
 use super::path::DevicePath;
 use super::problem::{Kind, Problem};
 use super::{long_poll, query, sse};
+use crate::access::{Caller, Scope};
 use crate::device::DeviceId;
 use crate::downlink::{After, Cursor, Hub, Subscription};
 use crate::registry::{Device, Registry};
@@ -32,15 +34,24 @@ const DEFAULT_WAIT: Duration = Duration::from_secs(30);
 const DEFAULT_EVENTS: usize = 100;
 const MAX_EVENTS: usize = 1000;
 
+const SCOPE: Scope = Scope::Downlink;
+
 pub(super) fn router(
+    guard: &Guard,
     registry: Arc<Registry>,
     hub: Arc<Hub>,
     limits: HttpLimits,
     shutdown: CancellationToken,
 ) -> Router {
     Router::new()
-        .route("/v1/devices/{device}/downlinks", get(of_device))
-        .route("/v1/downlinks", get(of_devices))
+        .route(
+            "/v1/devices/{device}/downlinks",
+            get(guard.asks_listeners(SCOPE, of_device)),
+        )
+        .route(
+            "/v1/downlinks",
+            get(guard.asks_listeners(SCOPE, of_devices)),
+        )
         .with_state(Listen {
             registry,
             hub,
@@ -69,11 +80,13 @@ struct Listen {
     get,
     path = "/v1/devices/{device}/downlinks",
     tag = "downlinks",
+    security(("token" = [SCOPE])),
     params(
         ("device" = String, Path, description = "The device's id, percent-encoded", example = "pump-1"),
         ("topic" = Option<String>, Query, description = "An MQTT topic filter on what follows the profile's prefix. Default: all", example = "commands/#"),
         ("after" = Option<String>, Query, description = "The cursor to go on behind, or `earliest` for all that is kept. Default: what arrives from now on"),
         ("last_event_id" = Option<String>, Query, description = "The same under another name"),
+        ("access_token" = Option<String>, Query, description = "The token, for a browser's `EventSource`, which cannot set headers (RFC 6750 §2.3). Better in the `Authorization` header: addresses are written into the logs of proxies"),
         ("wait" = Option<u32>, Query, description = "Long poll only: how many seconds to wait for the first event, 60 at the most. Default 30"),
         ("limit" = Option<u32>, Query, description = "Long poll only: how many events to take at the most. Default 100", minimum = 1, maximum = 1000),
         ("Last-Event-ID" = Option<String>, Header, description = "The cursor to go on behind, as an `EventSource` sends it"),
@@ -93,6 +106,7 @@ struct Listen {
 )]
 async fn of_device(
     State(listen): State<Listen>,
+    caller: Caller,
     DevicePath(device): DevicePath,
     method: Method,
     uri: Uri,
@@ -100,7 +114,7 @@ async fn of_device(
 ) -> Result<Response, Problem> {
     let options = Options::read(&uri, false)?;
     listen
-        .answer(vec![device], options, &method, &headers)
+        .answer(caller, vec![device], options, &method, &headers)
         .await
 }
 
@@ -118,11 +132,13 @@ async fn of_device(
     get,
     path = "/v1/downlinks",
     tag = "downlinks",
+    security(("token" = [SCOPE])),
     params(
         ("device" = Vec<String>, Query, description = "A device's id; once for each device, 100 times at the most"),
         ("topic" = Option<String>, Query, description = "An MQTT topic filter on what follows the profile's prefix. Default: all", example = "commands/#"),
         ("after" = Option<String>, Query, description = "The cursor to go on behind, or `earliest` for all that is kept. Default: what arrives from now on"),
         ("last_event_id" = Option<String>, Query, description = "The same under another name"),
+        ("access_token" = Option<String>, Query, description = "The token, for a browser's `EventSource`, which cannot set headers (RFC 6750 §2.3). Better in the `Authorization` header: addresses are written into the logs of proxies"),
         ("wait" = Option<u32>, Query, description = "Long poll only: how many seconds to wait for the first event, 60 at the most. Default 30"),
         ("limit" = Option<u32>, Query, description = "Long poll only: how many events to take at the most. Default 100", minimum = 1, maximum = 1000),
         ("Last-Event-ID" = Option<String>, Header, description = "The cursor to go on behind, as an `EventSource` sends it"),
@@ -142,6 +158,7 @@ async fn of_device(
 )]
 async fn of_devices(
     State(listen): State<Listen>,
+    caller: Caller,
     method: Method,
     uri: Uri,
     headers: HeaderMap,
@@ -154,12 +171,15 @@ async fn of_devices(
             format!("given from 1 to {MAX_DEVICES} times"),
         ));
     }
-    listen.answer(devices, options, &method, &headers).await
+    listen
+        .answer(caller, devices, options, &method, &headers)
+        .await
 }
 
 impl Listen {
     async fn answer(
         &self,
+        caller: Caller,
         devices: Vec<DeviceId>,
         options: Options,
         method: &Method,
@@ -173,23 +193,32 @@ impl Listen {
             );
         }
         let after = options.after.unwrap_or_else(|| last_event_id(headers));
+        devices.iter().try_for_each(|id| caller.check_device(id))?;
         let wanted = self.find(devices)?;
+        if form == Form::Stream {
+            let listener = caller.begin_stream()?;
+            let subscription = self.subscribe(wanted, options.topics, after).await;
+            return Ok(sse::answer(subscription, listener, &self.shutdown));
+        }
         let subscription = self.subscribe(wanted, options.topics, after).await;
-        match form {
-            Form::Stream => Ok(sse::answer(subscription, self.shutdown.clone())),
+        let (limit, wait) = match *method {
             // Only the head of the answer is asked for, and there is nothing to wait for.
-            Form::Poll if method == Method::HEAD => {
-                Ok(long_poll::answer(subscription, 0, Duration::ZERO, &self.shutdown).await)
-            }
-            Form::Poll => {
-                let limit = options.limit.unwrap_or(DEFAULT_EVENTS);
-                let wait = options
+            Method::HEAD => (0, Duration::ZERO),
+            _ => (
+                options.limit.unwrap_or(DEFAULT_EVENTS),
+                options
                     .wait
                     .unwrap_or(DEFAULT_WAIT)
-                    .min(self.limits.max_wait);
-                Ok(long_poll::answer(subscription, limit, wait, &self.shutdown).await)
+                    .min(self.limits.max_wait),
+            ),
+        };
+        let until = async {
+            tokio::select! {
+                () = self.shutdown.cancelled() => {}
+                () = caller.over() => {}
             }
-        }
+        };
+        Ok(long_poll::answer(subscription, limit, wait, until).await)
     }
 
     /// The devices, each once.

@@ -5,7 +5,6 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
-use tokio_util::sync::CancellationToken;
 
 use super::problem::{Kind, Problem};
 use crate::downlink::{Cursor, Delivery, Subscription};
@@ -13,28 +12,17 @@ use crate::downlink::{Cursor, Delivery, Subscription};
 /// An answer that has grown this large takes no further event, in bytes. The rest comes with the next poll.
 const FULL: usize = 4 * 1024 * 1024;
 
-/// Waits for the first event, then takes what is there.
+/// Waits for the first event, but not beyond `until`, then takes what is there.
 pub(super) async fn answer(
     mut subscription: Subscription,
     limit: usize,
     wait: Duration,
-    shutdown: &CancellationToken,
+    until: impl Future<Output = ()>,
 ) -> Response {
-    let mut next = if limit > 0 {
-        tokio::select! {
-            present = subscription.present() => present,
-            () = shutdown.cancelled() => None,
-        }
-    } else {
-        None
+    let mut next = tokio::select! {
+        first = first(&mut subscription, limit, wait) => first,
+        () = until => None,
     };
-    if next.is_none() && !wait.is_zero() {
-        next = tokio::select! {
-            delivery = subscription.next() => Some(delivery),
-            () = tokio::time::sleep(wait) => None,
-            () = shutdown.cancelled() => None,
-        };
-    }
     if let Some(Delivery::Unavailable) = next {
         let what = "the stored downlinks cannot be read at the moment";
         return Problem::new(Kind::StoreUnavailable, what)
@@ -65,6 +53,18 @@ pub(super) async fn answer(
         (CACHE_CONTROL, "no-store"),
     ];
     (headers, Body::from(json)).into_response()
+}
+
+async fn first(subscription: &mut Subscription, limit: usize, wait: Duration) -> Option<Delivery> {
+    if limit > 0
+        && let Some(present) = subscription.present().await
+    {
+        return Some(present);
+    }
+    if wait.is_zero() {
+        return None;
+    }
+    tokio::time::timeout(wait, subscription.next()).await.ok()
 }
 
 /// Writes one event; `false` when there is none.

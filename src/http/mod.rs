@@ -4,17 +4,21 @@
 //!   `long_poll`), `devices` and `openapi`, each given only what it needs
 //! - [`management`]: `/livez`, `/readyz` and `/metrics`
 //! - [`serve`]: a listener (HTTPS, HTTP/2, limits), a router, and an end that lets requests finish
+//! - `guard`, `credential`, `caller`, `rate_limit`: who may call which route
 //! - `path`, `query`, `prefer`, `accept`, `body`: the parts of a request, parsed strictly
 //! - `problem`, `error`: what went wrong, and the one place that gives it a status code
 
 mod accept;
 mod batch;
 mod body;
+mod caller;
 mod cors;
+mod credential;
 mod devices;
 mod downlink_form;
 mod downlinks;
 mod error;
+mod guard;
 mod health;
 mod long_poll;
 mod metrics;
@@ -25,7 +29,9 @@ mod platform;
 mod prefer;
 mod problem;
 mod query;
+mod rate_limit;
 mod receipts;
+mod secured;
 mod server;
 mod sse;
 #[cfg(test)]
@@ -55,15 +61,19 @@ pub use server::{
     ListenerSettings, Tls, TlsError, serve,
 };
 
+use crate::access::Access;
 use crate::downlink::Hub;
 use crate::registry::Registry;
 use crate::store::ReceiptLimits;
 use crate::uplink::Uplinks;
+use guard::Guard;
 use problem::{Kind, Problem};
 
 /// What the main listener's routes work with.
 #[derive(Debug, Clone)]
 pub struct Api {
+    /// Who may do what.
+    pub access: Arc<Access>,
     /// The road out.
     pub uplinks: Uplinks,
     /// The devices.
@@ -109,21 +119,24 @@ impl Default for HttpLimits {
 
 /// The routes of the main listener.
 pub fn router(api: Api) -> Router {
+    let guard = &Guard::new(api.access);
     let router = Router::new()
-        .merge(uplinks::router(api.uplinks.clone(), api.limits))
+        .merge(uplinks::router(guard, api.uplinks.clone(), api.limits))
         .merge(batch::router(
+            guard,
             api.uplinks.clone(),
             api.limits,
             api.shutdown.clone(),
         ))
-        .merge(receipts::router(api.uplinks.clone(), api.receipts))
+        .merge(receipts::router(guard, api.uplinks.clone(), api.receipts))
         .merge(downlinks::router(
+            guard,
             Arc::clone(&api.registry),
             api.hub,
             api.limits,
             api.shutdown,
         ))
-        .merge(devices::router(api.registry, api.uplinks))
+        .merge(devices::router(guard, api.registry, api.uplinks))
         .merge(openapi::router())
         .fallback(no_route)
         .method_not_allowed_fallback(no_method);

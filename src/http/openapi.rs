@@ -8,6 +8,7 @@ use axum::routing::get;
 use utoipa::{OpenApi, ToResponse};
 
 use super::problem::ProblemBody;
+use super::secured::Secured;
 use super::{batch, devices, downlinks, health, metrics, receipts, uplinks};
 
 /// The contract of both listeners.
@@ -71,13 +72,49 @@ async fn contract() -> impl axum::response::IntoResponse {
         health::ready,
         metrics::scrape,
     ),
+    modifiers(&Secured),
     components(responses(
+        Unauthorized, Forbidden, TooMany,
         BadRequest, UnknownDevice, UnknownUplink, NotAcceptable, RequestTimeout, KeyInFlight, TooLarge,
         ContentTypeNotCarried, NoBatch, Unprocessable, InternalError, BrokerRefused, NotTaken, StoreUnreadable, Unconfirmed,
     )),
     components(schemas(batch::BatchUplink))
 )]
 struct Contract;
+
+/// There is no token, or it is not valid
+#[derive(ToResponse)]
+#[response(
+    description = "There is no token, or it is not known or has expired. Only where tokens or certificates are configured",
+    content_type = "application/problem+json",
+    headers(("WWW-Authenticate" = String, description = "`Bearer` with the `error` of RFC 6750 §3.1")),
+)]
+#[expect(dead_code, reason = "a response of the OpenAPI description only")]
+pub(super) struct Unauthorized(ProblemBody<'static>);
+
+/// The token is not for this
+#[derive(ToResponse)]
+#[response(
+    description = "The token has not the scope, or is not for the device, registered or not. The body names what is missing",
+    content_type = "application/problem+json",
+    headers(("WWW-Authenticate" = String, description = "`Bearer` with `error=\"insufficient_scope\"`, and the scope that is missing")),
+)]
+#[expect(dead_code, reason = "a response of the OpenAPI description only")]
+pub(super) struct Forbidden(ProblemBody<'static>);
+
+/// The token is used too much
+#[derive(ToResponse)]
+#[response(
+    description = "Too many requests in a short time, or too many requests or streams at a time, for this token. Every answer to a token with a rate has the `RateLimit` fields",
+    content_type = "application/problem+json",
+    headers(
+        ("Retry-After" = u32, description = "Seconds"),
+        ("RateLimit-Policy" = String, description = "How many requests (`q`) in how many seconds (`w`); draft-ietf-httpapi-ratelimit-headers"),
+        ("RateLimit" = String, description = "How many are left (`r`), and in how many seconds all are there again, or one where none is left (`t`)"),
+    ),
+)]
+#[expect(dead_code, reason = "a response of the OpenAPI description only")]
+pub(super) struct TooMany(ProblemBody<'static>);
 
 macro_rules! problem_responses {
     ($($name:ident: $description:literal;)*) => {$(

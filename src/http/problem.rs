@@ -42,6 +42,13 @@ pub(super) enum Kind {
     UnknownUplink,
     HeadTooLarge,
     TooManyConnections,
+    Unauthenticated,
+    InvalidToken,
+    WithoutScope,
+    OtherDevice,
+    RateExceeded,
+    TooManyRequests,
+    TooManyStreams,
 }
 
 impl Kind {
@@ -122,6 +129,33 @@ impl Kind {
                 S::SERVICE_UNAVAILABLE,
                 "too-many-connections",
                 "Too many connections",
+            ),
+            Self::Unauthenticated => (S::UNAUTHORIZED, "unauthenticated", "No token"),
+            Self::InvalidToken => (S::UNAUTHORIZED, "invalid-token", "Invalid token"),
+            Self::WithoutScope => (
+                S::FORBIDDEN,
+                "insufficient-scope",
+                "The token is not for this kind of request",
+            ),
+            Self::OtherDevice => (
+                S::FORBIDDEN,
+                "other-device",
+                "The token is not for this device",
+            ),
+            Self::RateExceeded => (
+                S::TOO_MANY_REQUESTS,
+                "rate-exceeded",
+                "Too many requests in a short time",
+            ),
+            Self::TooManyRequests => (
+                S::TOO_MANY_REQUESTS,
+                "too-many-requests",
+                "Too many requests at a time",
+            ),
+            Self::TooManyStreams => (
+                S::TOO_MANY_REQUESTS,
+                "too-many-streams",
+                "Too many streams at a time",
             ),
         }
     }

@@ -7,17 +7,21 @@ use axum::http::{HeaderValue, Uri};
 use axum::response::Response;
 use axum::routing::get;
 
+use super::guard::Guard;
 use super::openapi::{BadRequest, InternalError, StoreUnreadable, UnknownUplink};
 use super::problem::{Kind, Problem};
 use super::uplinks::{ReceiptBody, receipt_response};
 use super::{path, query};
+use crate::access::{Caller, Scope};
 use crate::message::UplinkId;
 use crate::store::ReceiptLimits;
 use crate::uplink::{UplinkError, Uplinks};
 
-pub(super) fn router(uplinks: Uplinks, kept: ReceiptLimits) -> Router {
+const SCOPE: Scope = Scope::Uplink;
+
+pub(super) fn router(guard: &Guard, uplinks: Uplinks, kept: ReceiptLimits) -> Router {
     Router::new()
-        .route("/v1/uplinks/{id}", get(show))
+        .route("/v1/uplinks/{id}", get(guard.asks(SCOPE, show)))
         .with_state(Receipts { uplinks, kept })
 }
 
@@ -37,6 +41,7 @@ struct Receipts {
     operation_id = "receipt",
     path = "/v1/uplinks/{id}",
     tag = "uplinks",
+    security(("token" = [SCOPE])),
     params(("id" = String, Path, description = "The uplink's id: `id` of its answer, or the end of its `Location`", example = "0199a8c0-7c1e-7f50-9a55-2f6c8a1b2c3d")),
     responses(
         (status = 200, description = "What became of the uplink, or that it still waits", body = ReceiptBody),
@@ -46,7 +51,11 @@ struct Receipts {
         (status = 503, response = StoreUnreadable),
     )
 )]
-async fn show(State(receipts): State<Receipts>, uri: Uri) -> Result<Response, Problem> {
+async fn show(
+    State(receipts): State<Receipts>,
+    caller: Caller,
+    uri: Uri,
+) -> Result<Response, Problem> {
     if let Some((name, _)) = query::parameters(&uri)?.first() {
         return Err(query::unknown(name, "none"));
     }
@@ -55,6 +64,8 @@ async fn show(State(receipts): State<Receipts>, uri: Uri) -> Result<Response, Pr
             .hint("an id is a UUID, such as 0199a8c0-7c1e-7f50-9a55-2f6c8a1b2c3d; the answer to a POST has it")
     })?;
     match receipts.uplinks.receipt(id).await {
+        // Somebody else's receipt is none, as if it were not known.
+        Ok(Some(receipt)) if !caller.may_use(&receipt.device) => Err(receipts.unknown(id)),
         Ok(Some(receipt)) => {
             let mut response = receipt_response(&receipt);
             // What is queued now is something else soon.

@@ -17,8 +17,9 @@ use bytes::Bytes;
 use futures_util::Stream;
 use rand::RngExt;
 use tokio::time::{Instant, Sleep};
-use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use tokio_util::sync::CancellationToken;
 
+use crate::access::Listener;
 use crate::downlink::{Cursor, Delivery, Gap, Subscription};
 
 const HEARTBEAT: Duration = Duration::from_secs(15);
@@ -26,14 +27,27 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 /// that was restarted do not come back at once.
 const RETRY: std::ops::RangeInclusive<u32> = 1000..=5000;
 
-pub(super) fn answer(subscription: Subscription, shutdown: CancellationToken) -> Response {
+/// A stream that ends with the program, or with the token of whoever listens.
+pub(super) fn answer(
+    subscription: Subscription,
+    listener: Listener,
+    shutdown: &CancellationToken,
+) -> Response {
     let headers = [
         (CONTENT_TYPE, "text/event-stream"),
         (CACHE_CONTROL, "no-store"),
         // nginx would otherwise keep events back until a buffer is full.
         (HeaderName::from_static("x-accel-buffering"), "no"),
     ];
-    let stream = EventStream::new(subscription, shutdown, HEARTBEAT);
+    // Polled together with its stream, a token of its own shares no lock with other streams.
+    let shutdown = shutdown.child_token();
+    let until = async move {
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            () = listener.over() => {}
+        }
+    };
+    let stream = EventStream::new(subscription, until, HEARTBEAT);
     (headers, Body::from_stream(stream)).into_response()
 }
 
@@ -44,11 +58,15 @@ struct EventStream {
     told: Option<Cursor>,
     heartbeat: Pin<Box<Sleep>>,
     interval: Duration,
-    shutdown: Pin<Box<WaitForCancellationFutureOwned>>,
+    until: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
 
 impl EventStream {
-    fn new(subscription: Subscription, shutdown: CancellationToken, interval: Duration) -> Self {
+    fn new(
+        subscription: Subscription,
+        until: impl Future<Output = ()> + Send + 'static,
+        interval: Duration,
+    ) -> Self {
         let mut rng = rand::rng();
         let told = subscription.position();
         let retry = format!("retry: {}\n", rng.random_range(RETRY));
@@ -60,7 +78,7 @@ impl EventStream {
             told,
             heartbeat: Box::pin(tokio::time::sleep(first)),
             interval,
-            shutdown: Box::pin(shutdown.cancelled_owned()),
+            until: Box::pin(until),
         }
     }
 
@@ -76,7 +94,7 @@ impl Stream for EventStream {
     type Item = Result<Bytes, Infallible>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if self.shutdown.as_mut().poll(cx).is_ready() {
+        if self.until.as_mut().poll(cx).is_ready() {
             return Poll::Ready(None);
         }
         if let Some(opening) = self.opening.take() {
@@ -136,7 +154,7 @@ mod tests {
         let topics = TopicFilter::parse("wanted").ok();
         let subscription = hub.subscribe([device.clone()], topics, After::Now);
         let interval = Duration::from_millis(5);
-        let mut stream = EventStream::new(subscription, CancellationToken::new(), interval);
+        let mut stream = EventStream::new(subscription, std::future::pending(), interval);
         let mut next = async || {
             let Ok(frame) = stream.next().await.unwrap();
             String::from_utf8(frame.to_vec()).unwrap()

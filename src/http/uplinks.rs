@@ -16,6 +16,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::HttpLimits;
+use super::guard::Guard;
 use super::openapi::{
     BadRequest, BrokerRefused, ContentTypeNotCarried, InternalError, KeyInFlight, NotTaken,
     RequestTimeout, TooLarge, Unconfirmed, UnknownDevice, Unprocessable,
@@ -26,17 +27,23 @@ use super::problem::{Kind, Problem};
 use super::timestamp::Timestamp;
 use super::traceparent::traceparent;
 use super::{body, path, query};
+use crate::access::{Caller, Scope};
 use crate::message::{ContentType, Qos, Uplink, UplinkId};
 use crate::mqtt::reason::Reason;
 use crate::store::records::ReceiptStatus;
 use crate::uplink::{Accepted, IdempotencyKey, PlatformOutcome, Receipt, Uplinks, Verdict, Wishes};
 
-pub(super) fn router(uplinks: Uplinks, limits: HttpLimits) -> Router {
+const SCOPE: Scope = Scope::Uplink;
+
+pub(super) fn router(guard: &Guard, uplinks: Uplinks, limits: HttpLimits) -> Router {
     Router::new()
-        .route("/v1/devices/{device}/uplinks", post(post_uplink))
+        .route(
+            "/v1/devices/{device}/uplinks",
+            post(guard.asks(SCOPE, post_uplink)),
+        )
         .route(
             "/v1/devices/{device}/uplinks/{*subtopic}",
-            post(post_uplink_to_subtopic),
+            post(guard.asks(SCOPE, post_uplink_to_subtopic)),
         )
         .with_state(Post { uplinks, limits })
 }
@@ -57,6 +64,7 @@ struct Post {
     post,
     path = "/v1/devices/{device}/uplinks",
     tag = "uplinks",
+    security(("token" = [SCOPE])),
     params(
         ("device" = String, Path, description = "The device's id: one level of an MQTT topic, percent-encoded", example = "pump-1"),
         ("qos" = Option<u8>, Query, description = "MQTT quality of service. Default: the profile's, mostly 1. With 0 nothing is confirmed", minimum = 0, maximum = 2),
@@ -100,11 +108,16 @@ struct Post {
         (status = 504, response = Unconfirmed),
     )
 )]
-async fn post_uplink(State(post): State<Post>, request: Request) -> Result<Response, Problem> {
+async fn post_uplink(
+    State(post): State<Post>,
+    caller: Caller,
+    request: Request,
+) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
     let preferences = Preferences::read(&parts.headers, post.limits.max_wait);
     let key = idempotency_key(&parts.headers)?;
     let (uplink, options) = read(&parts.uri, &parts.headers, body, &post.limits).await?;
+    caller.check_device(&uplink.device)?;
     // The head lies in the connection's read buffer, which is free for the next request without it.
     drop(parts);
     let wishes = Wishes {
@@ -133,6 +146,7 @@ async fn post_uplink(State(post): State<Post>, request: Request) -> Result<Respo
     post,
     path = "/v1/devices/{device}/uplinks/{subtopic}",
     tag = "uplinks",
+    security(("token" = [SCOPE])),
     params(
         ("device" = String, Path, description = "The device's id: one level of an MQTT topic, percent-encoded", example = "pump-1"),
         ("subtopic" = String, Path, description = "One or more levels below the device's topic; here a slash stands between levels and is not encoded", example = "alerts/critical"),
@@ -177,8 +191,12 @@ async fn post_uplink(State(post): State<Post>, request: Request) -> Result<Respo
         (status = 504, response = Unconfirmed),
     )
 )]
-async fn post_uplink_to_subtopic(post: State<Post>, request: Request) -> Result<Response, Problem> {
-    post_uplink(post, request).await
+async fn post_uplink_to_subtopic(
+    post: State<Post>,
+    caller: Caller,
+    request: Request,
+) -> Result<Response, Problem> {
+    post_uplink(post, caller, request).await
 }
 
 pub(super) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");

@@ -1,5 +1,6 @@
 //! Configurations that are refused, and what the tests of this part share.
 
+mod access;
 mod values;
 
 use super::*;
@@ -15,6 +16,7 @@ impl Folder {
         folder.write("secret", "s3cret-in-file\n");
         folder.write("empty", "\n");
         folder.write("wild", "s3cret+\n");
+        folder.write("token", "s3cret-in-a-file-0123456789\n");
         folder.write("binary", [0xff, 0xfe]);
         folder.write("seal.key", SEAL_KEY);
         folder.write("short.key", "MDEyMzQ1Njc4OWFiY2RlZg==\n");
@@ -84,6 +86,11 @@ connector = "sap"
 via = "router"
 "#;
 
+const TOKENS: &str = r#"[access.tokens.ci]
+hash = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+scopes = ["uplink"]
+"#;
+
 /// Every case of refused.txt is one mistake: the one error names its place, and shows no secret.
 #[test]
 fn what_is_wrong_is_named_by_file_key_and_line() {
@@ -92,7 +99,7 @@ fn what_is_wrong_is_named_by_file_key_and_line() {
     let mut cases = 0;
     for line in include_str!("refused.txt").lines().skip(2) {
         if let Some(file) = line.strip_prefix("use ") {
-            text = [PLAIN, AKENZA, SECRET, TLS, ROUTER]
+            text = [PLAIN, AKENZA, SECRET, TLS, ROUTER, TOKENS]
                 .into_iter()
                 .find(|text| {
                     text.contains(&format!("{file:?}")) || text.contains(&format!(".{file}]"))

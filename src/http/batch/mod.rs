@@ -34,20 +34,29 @@ use tokio_util::sync::CancellationToken;
 
 pub(super) use line::BatchUplink;
 
+use super::guard::Guard;
 use super::openapi::{BadRequest, InternalError, NoBatch, RequestTimeout, TooLarge};
 use super::prefer::{PREFERENCE_APPLIED, Preferences};
 use super::problem::{Kind, Problem};
 use super::traceparent::traceparent;
 use super::uplinks::{IDEMPOTENCY_KEY, content_type};
 use super::{HttpLimits, body, query};
+use crate::access::{Caller, Scope};
 use crate::uplink::{Uplinks, Wishes};
 use pipeline::Pipeline;
 use result::{Form, ResultBody};
 use source::{Elements, Lines, Source};
 
-pub(super) fn router(uplinks: Uplinks, limits: HttpLimits, shutdown: CancellationToken) -> Router {
+const SCOPE: Scope = Scope::Uplink;
+
+pub(super) fn router(
+    guard: &Guard,
+    uplinks: Uplinks,
+    limits: HttpLimits,
+    shutdown: CancellationToken,
+) -> Router {
     Router::new()
-        .route("/v1/uplinks", post(post_batch))
+        .route("/v1/uplinks", post(guard.asks(SCOPE, post_batch)))
         .with_state(Batch {
             uplinks,
             limits,
@@ -72,7 +81,8 @@ struct Batch {
 /// `application/json`: an array of the same objects, as large as any other body may be, answered with 207 and an array of
 /// the same results.
 ///
-/// Every line is answered by itself: one that is wrong is its own error, and the others are not concerned. Uplinks of one
+/// Every line is answered by itself: one that is wrong, or whose device the token is not for, is its own error, and the
+/// others are not concerned. Uplinks of one
 /// device keep the order of the lines. Empty lines are ignored, and a line break behind the last line may be missing. A
 /// line may have as many bytes as a body. When the connection breaks, lines that were read whole are processed all the
 /// same; give them a `key` to send them again without doing harm.
@@ -83,6 +93,7 @@ struct Batch {
     post,
     path = "/v1/uplinks",
     tag = "uplinks",
+    security(("token" = [SCOPE])),
     params(
         ("Prefer" = Option<String>, Header, description = "RFC 7240, for each line. `wait=N`: how many seconds, at least 1, to wait for the broker before the uplink is stored and answered with 202; 60 at the most, as configured. Default 5. `respond-async`: store it at once and answer with 202", example = "respond-async"),
         ("traceparent" = Option<String>, Header, description = "W3C trace context of all lines; carried as an MQTT 5 user property"),
@@ -107,7 +118,11 @@ struct Batch {
         (status = 500, response = InternalError),
     )
 )]
-async fn post_batch(State(batch): State<Batch>, request: Request) -> Result<Response, Problem> {
+async fn post_batch(
+    State(batch): State<Batch>,
+    caller: Caller,
+    request: Request,
+) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
     if let Some((name, _)) = query::parameters(&parts.uri)?.first() {
         return Err(query::unknown(name, "none; each line says what it wants"));
@@ -140,7 +155,13 @@ async fn post_batch(State(batch): State<Batch>, request: Request) -> Result<Resp
         ..Wishes::wait(batch.limits.wait)
     };
     let (output, answer) = output::output(form);
-    let pipeline = Pipeline::new(batch.uplinks, wishes, traceparent(&parts.headers), output);
+    let pipeline = Pipeline::new(
+        batch.uplinks,
+        caller,
+        wishes,
+        traceparent(&parts.headers),
+        output,
+    );
     // Not the request's own task: what was read whole is processed even when the client has gone.
     tokio::spawn(pipeline.run(source, batch.shutdown));
     let mut response = respond(form, answer);

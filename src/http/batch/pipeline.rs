@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::future::poll_fn;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 
@@ -16,6 +16,7 @@ use super::line::{self, Wanted};
 use super::output::Output;
 use super::result::LineResult;
 use super::source::{Next, Source};
+use crate::access::Caller;
 use crate::device::DeviceId;
 use crate::http::problem::{Kind, Problem};
 use crate::store::records::ReceiptStatus;
@@ -29,6 +30,7 @@ const IN_FLIGHT_BYTES: usize = 4 * 1024 * 1024;
 /// Takes lines from a source, delivers them, and writes what becomes of them.
 pub(super) struct Pipeline {
     uplinks: Uplinks,
+    caller: Caller,
     wishes: Wishes,
     traceparent: Option<Box<str>>,
     output: Output,
@@ -50,6 +52,8 @@ enum Event {
     Done(Done),
     Next(Next),
     Shutdown,
+    /// The token expired, or was removed.
+    CallerOver,
     /// Nothing comes any more, and nothing is under way.
     End,
 }
@@ -58,12 +62,14 @@ impl Pipeline {
     /// `wishes` are for each line.
     pub(super) fn new(
         uplinks: Uplinks,
+        caller: Caller,
         wishes: Wishes,
         traceparent: Option<Box<str>>,
         output: Output,
     ) -> Self {
         Self {
             uplinks,
+            caller,
             wishes,
             traceparent,
             output,
@@ -76,13 +82,20 @@ impl Pipeline {
     /// Runs until the source ends or the program does, and everything that was taken is answered.
     pub(super) async fn run(mut self, mut source: Source, shutdown: CancellationToken) {
         let (mut reading, mut cut_short) = (true, false);
+        let mut over = pin!(self.caller.over());
+        let mut until = async || {
+            tokio::select! {
+                () = shutdown.cancelled() => Event::Shutdown,
+                () = &mut over => Event::CallerOver,
+            }
+        };
         loop {
-            let now = self.event(&mut source, reading, &shutdown).now_or_never();
+            let now = self.event(&mut source, reading, until()).now_or_never();
             let event = match now {
                 Some(event) => event,
                 None => {
                     self.output.flush().await;
-                    self.event(&mut source, reading, &shutdown).await
+                    self.event(&mut source, reading, until()).await
                 }
             };
             match event {
@@ -98,6 +111,10 @@ impl Pipeline {
                     self.refuse(source.position(), closing());
                     (reading, cut_short) = (false, true);
                 }
+                Event::CallerOver => {
+                    self.refuse(source.position(), caller_over());
+                    (reading, cut_short) = (false, true);
+                }
                 Event::End => break,
             }
         }
@@ -108,19 +125,19 @@ impl Pipeline {
         self.output.finish().await;
     }
 
-    /// What happens next. Cancel-safe.
+    /// What happens next; `until` ends the reading. Cancel-safe.
     async fn event(
         &mut self,
         source: &mut Source,
         reading: bool,
-        shutdown: &CancellationToken,
+        until: impl Future<Output = Event>,
     ) -> Event {
         let room = self.in_flight.len() < IN_FLIGHT && self.bytes < IN_FLIGHT_BYTES;
         tokio::select! {
             biased;
             Some(done) = self.in_flight.next() => Event::Done(done),
             // Before the source, which may never have nothing.
-            () = shutdown.cancelled(), if reading => Event::Shutdown,
+            end = until, if reading => end,
             next = source.next(), if reading && room => Event::Next(next),
             else => Event::End,
         }
@@ -151,6 +168,9 @@ impl Pipeline {
             Ok(wanted) => wanted,
             Err(problem) => return self.answer(line, reference, problem),
         };
+        if let Err(problem) = self.caller.check_device(&uplink.device) {
+            return self.answer(line, reference, problem);
+        }
         let placed = key.is_some().then(|| Arc::new(Notify::new()));
         let wishes = Wishes {
             respond_async: self.wishes.respond_async || self.is_behind(&uplink.device),
@@ -218,6 +238,13 @@ impl Pipeline {
         let done = Done { result, bytes: 0 };
         self.in_flight.push_back(Box::pin(std::future::ready(done)));
     }
+}
+
+fn caller_over() -> Problem {
+    Problem::new(
+        Kind::InvalidToken,
+        "the token expired or was taken out of the configuration; this line and what may follow were not taken",
+    )
 }
 
 fn closing() -> Problem {

@@ -9,6 +9,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::access::Access;
 use crate::device::{ConnectorName, DeviceId};
 use crate::downlink::{Cursor, Hub, Limits};
 use crate::http::{Api, HttpLimits, router, serve};
@@ -62,6 +63,7 @@ impl Bridge {
         let hub = Arc::new(Hub::new(window));
         let shutdown = CancellationToken::new();
         let router = router(Api {
+            access: Arc::new(Access::open()),
             uplinks: Uplinks::new(Arc::clone(&registry), store, 100),
             registry: Arc::clone(&registry),
             hub: Arc::clone(&hub),
