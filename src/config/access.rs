@@ -139,7 +139,8 @@ fn certificate(section: &mut Section<'_>) -> Option<CertificateMatch> {
         NamePattern::parse(text).map(CertificateMatch::Name)
     });
     let fingerprint = section.parsed("fingerprint", fingerprint);
-    subject.or(name).or(fingerprint)
+    let named = subject.or(name).or(fingerprint);
+    named.filter(|_| given.len() == 1)
 }
 
 /// As `openssl x509 -noout -fingerprint -sha256` prints it, with or without colons.
