@@ -161,7 +161,10 @@ fn read(text: &str, place: &str) {
             continue;
         };
         let relative = path.trim_start_matches('/');
-        write(Path::new(relative), b"content");
+        // 32 bytes in hexadecimal, another one for each file: enough of a token, and of a key.
+        let hex = relative.bytes().cycle().take(32);
+        let content: String = hex.map(|byte| format!("{byte:02x}")).collect();
+        write(Path::new(relative), content.as_bytes());
         own += &line.replace(path, relative);
         own.push('\n');
     }
@@ -199,7 +202,12 @@ fn every_problem_is_explained() {
 }
 
 /// Pages that need no platform.
-const LOCAL: [&str; 3] = ["first-uplink-mosquitto.md", "http.md", "profiles.md"];
+const LOCAL: [&str; 4] = [
+    "first-uplink-mosquitto.md",
+    "http.md",
+    "profiles.md",
+    "access.md",
+];
 /// Pages that are followed with a pretended platform.
 const PRETENDED: [&str; 2] = ["first-uplink-akenza.md", "first-uplink-sap.md"];
 
@@ -238,6 +246,13 @@ async fn the_http_interface() {
 async fn profiles() {
     Reader::sit_down()
         .follow(&page(LOCAL[2]), async |_| {})
+        .await;
+}
+
+#[tokio::test]
+async fn access_control() {
+    Reader::sit_down()
+        .follow(&page(LOCAL[3]), async |_| {})
         .await;
 }
 
