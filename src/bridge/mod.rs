@@ -25,7 +25,7 @@ use crate::access::Access;
 use crate::config::Config;
 use crate::device::DeviceId;
 use crate::downlink::{self, Hub, Intake};
-use crate::http::{self, Api, BodyPace, HttpLimits, Listener, ListenerHandle};
+use crate::http::{self, Api, BodyPace, HttpLimits, Listener, ListenerHandle, Observer, Served};
 use crate::message::Downlink;
 use crate::observe::{self, Health, Metrics, Sources, StoreHealth};
 use crate::registry::Registry;
@@ -160,7 +160,7 @@ impl Bridge {
     pub async fn run(self, shutdown: CancellationToken) -> io::Result<()> {
         let Self {
             main,
-            listener: _,
+            listener,
             management,
             api,
             sessions,
@@ -183,22 +183,25 @@ impl Bridge {
             observe::watch_certificates(Arc::clone(&api.registry), shared.shutdown.clone());
         tasks.spawn(certificates);
         tasks.close();
+        let requests = Arc::new(http::http_tally());
         let metrics = Arc::new(Metrics::new(Sources {
             registry: Arc::clone(&api.registry),
             tally: Arc::clone(&shared.tally),
             budget: Arc::clone(&shared.budget),
             store: store.clone(),
             health: Arc::clone(&health),
+            http: Arc::clone(&requests),
+            listener: Arc::clone(listener.figures()),
         }));
-        let management = http::serve(
-            management,
-            http::management(Arc::clone(&health), metrics),
-            management_end.clone(),
-        );
+        let observer = Arc::new(Observer::new(requests));
+        let routes = http::management(Arc::clone(&health), metrics);
+        let routes = Served::observed(routes, Arc::clone(&observer));
+        let management = http::serve(management, routes, management_end.clone());
         let management = tokio::spawn(management);
         let uplinks = api.uplinks.clone();
         uplinks.resume();
-        let mut serving = tokio::spawn(http::serve(main, http::router(api), http_end.clone()));
+        let routes = Served::observed(http::router(api), observer);
+        let mut serving = tokio::spawn(http::serve(main, routes, http_end.clone()));
 
         health.set_accepting(true);
         shutdown.cancelled().await;

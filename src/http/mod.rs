@@ -22,6 +22,7 @@ mod guard;
 mod health;
 mod long_poll;
 mod metrics;
+mod observer;
 mod openapi;
 mod path;
 mod peer;
@@ -54,11 +55,12 @@ use tokio_util::sync::CancellationToken;
 
 pub use body::BodyPace;
 pub use health::management;
+pub use observer::{Observer, http_tally};
 pub use openapi::{openapi, openapi_json};
 pub use peer::PeerCertificate;
 pub use server::{
-    ClientAuthorities, ConnectionLimits, Listener, ListenerFigures, ListenerHandle,
-    ListenerSettings, Tls, TlsError, serve,
+    ClientAuthorities, ConnectionLimits, Listener, ListenerHandle, ListenerSettings, Served, Tls,
+    TlsError, serve,
 };
 
 use crate::access::Access;

@@ -161,6 +161,10 @@ impl Kind {
     }
 }
 
+/// Goes with an answer that is a problem, for those who count: its kind's slug.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ProblemKind(pub(super) &'static str);
+
 /// One error answer. Boxed, so that what does not fail does not carry its size.
 #[derive(Debug)]
 pub(super) struct Problem(Box<Parts>);
@@ -334,6 +338,8 @@ impl IntoResponse for Problem {
         if let Some((name, value)) = parts.header {
             headers.insert(name, value);
         }
+        let (_, slug, _) = parts.kind.describe();
+        response.extensions_mut().insert(ProblemKind(slug));
         response
     }
 }

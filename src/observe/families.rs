@@ -76,6 +76,48 @@ families! {
 }
 
 families! {
+    /// Requests and connections.
+    HTTP:
+    HTTP_REQUESTS = counter(
+        "causeway_http_requests_total",
+        &["route", "method", "status"],
+        "Answered requests of both listeners, by route template (other: a path that is none), method and status class.",
+    );
+    HTTP_SECONDS = histogram(
+        "causeway_http_request_duration_seconds",
+        &["route", "method"],
+        "From a request's head until that of its answer: with a stream until it begins, with a long poll until it ends.",
+    );
+    HTTP_PROBLEMS = counter(
+        "causeway_http_problems_total",
+        &["kind"],
+        "Refused requests by the last part of the problem's type; a kind is there from its first time on. Lines of a \
+         batch are not requests: see causeway_uplinks_total.",
+    );
+    HTTP_CONNECTIONS = gauge(
+        "causeway_http_connections",
+        &[],
+        "Open connections of the main listener.",
+    );
+    HTTP_ACCEPTED = counter(
+        "causeway_http_connections_accepted_total",
+        &[],
+        "Connections of the main listener that were served.",
+    );
+    HTTP_REFUSED = counter(
+        "causeway_http_connections_refused_total",
+        &["cause"],
+        "Connections that were refused: too_many in all, or too_many_of_address.",
+    );
+    HTTP_CLOSED = counter(
+        "causeway_http_connections_closed_total",
+        &["cause"],
+        "Connections that the bridge closed: slow (a head or a TLS handshake took too long), idle, or evicted (idle, and \
+         others needed the room).",
+    );
+}
+
+families! {
     /// The road out.
     UPLINKS_OUT:
     UPLINKS = counter(
@@ -291,8 +333,9 @@ families! {
 }
 
 /// All groups, each with its heading, in the order in which they are told.
-pub(super) static GROUPS: [(&str, &[&Family]); 6] = [
+pub(super) static GROUPS: [(&str, &[&Family]); 7] = [
     ("The bridge", BRIDGE),
+    ("HTTP", HTTP),
     ("Uplinks", UPLINKS_OUT),
     ("Downlinks", DOWNLINKS_IN),
     ("Connections to brokers", SESSIONS_OF),

@@ -14,7 +14,9 @@ use super::{families as f, process};
 use crate::registry::{Device, Registry};
 use crate::session::{Budget, State};
 use crate::store::{self, Engine, TIMING_BOUNDS};
-use crate::tally::{Answered, BOUNDS, Cause, ConnectorTally, Source, Tally};
+use crate::tally::{
+    Answered, BOUNDS, Cause, ConnectorTally, HttpTally, ListenerFigures, Source, Tally,
+};
 
 /// Reads the figures of the whole bridge.
 #[derive(Debug)]
@@ -35,6 +37,10 @@ pub struct Sources {
     pub store: Option<Arc<dyn Engine>>,
     /// Whether the bridge is ready.
     pub health: Arc<Health>,
+    /// Requests of both listeners.
+    pub http: Arc<HttpTally>,
+    /// Connections of the main listener.
+    pub listener: Arc<ListenerFigures>,
 }
 
 impl Metrics {
@@ -48,6 +54,7 @@ impl Metrics {
         let figures = self.connectors();
         let mut text = Exposition::default();
         self.of_bridge(&mut text);
+        self.of_http(&mut text);
         self.of_uplinks(&mut text, &figures);
         of_downlinks(&mut text, &figures);
         of_sessions(&mut text, &figures);
@@ -68,6 +75,34 @@ impl Metrics {
         );
         text.single(&f::QUEUE_BYTES, budget.used());
         text.single(&f::QUEUE_LIMIT_BYTES, budget.limit());
+    }
+
+    fn of_http(&self, text: &mut Exposition) {
+        let Sources { http, listener, .. } = &self.sources;
+        let mut requests = text.family(&f::HTTP_REQUESTS);
+        for (route, method, tally) in http.operations() {
+            for (status, count) in tally.answers() {
+                requests.sample(&[route, method, status], count);
+            }
+        }
+        let mut took = text.family(&f::HTTP_SECONDS);
+        for (route, method, tally) in http.operations() {
+            let timings = tally.took().read();
+            took.histogram(&[route, method], &BOUNDS, &timings.buckets, timings.sum);
+        }
+        let mut problems = text.family(&f::HTTP_PROBLEMS);
+        for (kind, count) in http.problems() {
+            problems.sample(&[kind], count);
+        }
+        text.single(&f::HTTP_CONNECTIONS, listener.open());
+        text.single(&f::HTTP_ACCEPTED, read(&listener.accepted));
+        let mut refused = text.family(&f::HTTP_REFUSED);
+        refused.sample(&["too_many"], read(&listener.refused));
+        refused.sample(&["too_many_of_address"], read(&listener.refused_by_address));
+        let mut closed = text.family(&f::HTTP_CLOSED);
+        closed.sample(&["slow"], read(&listener.slow));
+        closed.sample(&["idle"], read(&listener.idle));
+        closed.sample(&["evicted"], read(&listener.evicted));
     }
 
     fn of_uplinks(&self, text: &mut Exposition, connectors: &Connectors) {

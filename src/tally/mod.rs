@@ -5,16 +5,21 @@
 //!
 //! - [`Tally`]: all of it
 //! - [`ConnectorTally`]: one connector's part
+//! - [`HttpTally`]: requests; [`ListenerFigures`]: connections
 //! - [`Histogram`]: how long things took
 
 mod connector;
 mod histogram;
+mod http;
+mod listener;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 pub use connector::{Answered, Cause, ConnectorTally, Counters, Source};
 pub use histogram::{BOUNDS, Histogram, Timings};
+pub use http::{HttpTally, Operation, OperationTally};
+pub use listener::ListenerFigures;
 
 use crate::device::ConnectorName;
 

@@ -4,14 +4,12 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use axum::Router;
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
-use super::ListenerSettings;
 use super::first::{self, Spoken};
 use super::heads::Heads;
 use super::limits::ConnectionLimits;
@@ -21,6 +19,7 @@ use super::stall::Stalling;
 use super::streams::Streams;
 use super::tls::{HTTP2, Tls};
 use super::wire::Wire;
+use super::{ListenerSettings, Served};
 use crate::http::peer::PeerCertificate;
 
 /// How long a client may leave an answer unread.
@@ -46,7 +45,7 @@ const FAREWELL: Duration = Duration::from_secs(1);
 pub(super) async fn serve(
     stream: TcpStream,
     settings: Arc<ListenerSettings>,
-    router: Router,
+    served: Served,
     pulse: Arc<Pulse>,
 ) {
     // An answer is written at once and must not wait for more to come.
@@ -58,7 +57,7 @@ pub(super) async fn serve(
     };
     let limits = settings.limits;
     let requests = Requests {
-        router,
+        served,
         pulse: Arc::clone(&pulse),
         peer: None,
         max_headers: limits.max_headers,

@@ -16,7 +16,6 @@
 
 mod body;
 mod connection;
-mod figures;
 mod first;
 mod heads;
 mod limits;
@@ -31,6 +30,7 @@ mod wire;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -39,12 +39,12 @@ use tokio::sync::watch;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-pub use figures::ListenerFigures;
 pub use limits::ConnectionLimits;
 pub use tls::{ClientAuthorities, Tls, TlsError};
 
+use super::observer::Observer;
 use super::problem::{Kind, Problem};
-use figures::add;
+use crate::tally::ListenerFigures;
 use pulse::Pulse;
 use table::{Full, Table};
 
@@ -123,11 +123,38 @@ impl ListenerHandle {
     }
 }
 
+/// What a listener serves.
+#[derive(Debug, Clone)]
+pub struct Served {
+    router: Router,
+    observer: Option<Arc<Observer>>,
+}
+
+impl Served {
+    /// Routes whose requests are counted and traced by this.
+    pub fn observed(router: Router, observer: Arc<Observer>) -> Self {
+        Self {
+            router,
+            observer: Some(observer),
+        }
+    }
+}
+
+/// Routes whose requests nobody counts.
+impl From<Router> for Served {
+    fn from(router: Router) -> Self {
+        Self {
+            router,
+            observer: None,
+        }
+    }
+}
+
 /// Serves HTTP/1.1 and HTTP/2 on a listener until `shutdown`. Then it accepts no more, lets the requests at hand finish,
 /// and returns. Streams must watch the same token; whoever sets a deadline drops what this returned.
 pub async fn serve(
     listener: impl Into<Listener>,
-    router: Router,
+    served: impl Into<Served>,
     shutdown: CancellationToken,
 ) -> io::Result<()> {
     let Listener {
@@ -140,7 +167,7 @@ pub async fn serve(
         current,
         settings,
         figures,
-        router,
+        served: served.into(),
         // Dropped with this future, it ends its connections, so that none outlives a deadline.
         table: Table::default(),
         sweep: interval(SWEEP),
@@ -163,7 +190,7 @@ struct Server {
     current: Arc<ListenerSettings>,
     settings: watch::Receiver<Arc<ListenerSettings>>,
     figures: Arc<ListenerFigures>,
-    router: Router,
+    served: Served,
     table: Table,
     sweep: Interval,
     said_full: Option<Instant>,
@@ -221,7 +248,7 @@ impl Server {
         let connection = connection::serve(
             stream,
             Arc::clone(&self.current),
-            self.router.clone(),
+            self.served.clone(),
             Arc::clone(&pulse),
         );
         self.table.insert(from, pulse, connection);
@@ -271,7 +298,8 @@ impl Server {
     }
 
     fn count(&self) {
-        self.figures.set_open(self.table.open());
+        let open = self.table.open() as u64;
+        self.figures.open.store(open, Ordering::Relaxed);
     }
 }
 
@@ -283,4 +311,10 @@ fn is_of_the_connection(error: &io::Error) -> bool {
             | io::ErrorKind::ConnectionAborted
             | io::ErrorKind::ConnectionReset
     )
+}
+
+fn add(counter: &AtomicU64, count: u64) {
+    if count > 0 {
+        counter.fetch_add(count, Ordering::Relaxed);
+    }
 }

@@ -3,7 +3,6 @@
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Instant;
 
 use axum::Router;
 use axum::body::Body;
@@ -16,6 +15,7 @@ use hyper::body::Incoming;
 use hyper::service::{HttpService, Service, service_fn};
 use hyper_util::service::TowerToHyperService;
 
+use super::Served;
 use super::body::Tracked;
 use super::pulse::{Active, Pulse};
 use crate::http::peer::PeerCertificate;
@@ -23,7 +23,7 @@ use crate::http::problem::{Kind, Problem};
 
 /// What the requests of one connection have in common.
 pub(super) struct Requests {
-    pub(super) router: Router,
+    pub(super) served: Served,
     pub(super) pulse: Arc<Pulse>,
     /// Whom the client's certificate names, where it has shown one.
     pub(super) peer: Option<Arc<PeerCertificate>>,
@@ -35,54 +35,53 @@ impl Requests {
         self,
     ) -> impl HttpService<Incoming, ResBody = Tracked, Error = Infallible, Future: Send + 'static>
     {
-        let service = TowerToHyperService::new(self.router);
+        let Served { router, observer } = self.served;
+        let service = TowerToHyperService::new(router);
         let (pulse, peer, max_headers) = (self.pulse, self.peer, self.max_headers);
         service_fn(move |mut request: Request<Incoming>| {
             let active = Active::begin(&pulse);
             if let Some(peer) = &peer {
                 request.extensions_mut().insert(Arc::clone(peer));
             }
-            let answer = answer(service.clone(), request, max_headers);
+            let (service, observer) = (service.clone(), observer.clone());
             async move {
-                let response = answer.await?;
+                let watched = observer
+                    .as_ref()
+                    .map(|observer| observer.begin(&mut request));
+                let response = answer(service, request, max_headers).await?;
+                if let (Some(observer), Some(watched)) = (observer, watched) {
+                    observer.end(watched, &response);
+                }
                 Ok::<_, Infallible>(response.map(|body| Tracked::new(body, active)))
             }
         })
     }
 }
 
-/// What panics is answered, and what happens can be logged. It is done here, and not in layers of the router, because
-/// each of those allocates for every request.
+/// What panics is answered. It is done here, as watching is, and not in layers of the router, because each of those
+/// allocates for every request.
 async fn answer(
     service: TowerToHyperService<Router>,
     request: Request<Incoming>,
     max_headers: usize,
 ) -> Result<Response<Body>, Infallible> {
-    // Neither query nor headers, which may contain secrets.
-    let about = tracing::enabled!(tracing::Level::DEBUG).then(|| {
-        let path = request.uri().path().to_owned();
-        (request.method().clone(), path, Instant::now())
-    });
-    let response = match check(request.version(), request.headers(), max_headers) {
-        Err(problem) => problem.into_response(),
-        Ok(()) => {
-            // A request shares nothing with others that a panic could leave half done: locks are held over plain data
-            // only.
-            let answered = AssertUnwindSafe(service.call(request)).catch_unwind().await;
-            answered.unwrap_or_else(|_| {
-                tracing::error!("a request panicked; this is a defect of the bridge");
-                Ok(
-                    Problem::new(Kind::Internal, "the bridge failed to answer this request")
-                        .into_response(),
-                )
-            })?
-        }
-    };
-    if let Some((method, path, start)) = about {
-        let status = response.status().as_u16();
-        tracing::debug!(%method, path, status, elapsed = ?start.elapsed(), "request");
-    }
-    Ok(response)
+    Ok(
+        match check(request.version(), request.headers(), max_headers) {
+            Err(problem) => problem.into_response(),
+            Ok(()) => {
+                // A request shares nothing with others that a panic could leave half done: locks are held over plain data
+                // only.
+                let answered = AssertUnwindSafe(service.call(request)).catch_unwind().await;
+                answered.unwrap_or_else(|_| {
+                    tracing::error!("a request panicked; this is a defect of the bridge");
+                    Ok(
+                        Problem::new(Kind::Internal, "the bridge failed to answer this request")
+                            .into_response(),
+                    )
+                })?
+            }
+        },
+    )
 }
 
 /// What makes a request one that nobody should guess the meaning of.

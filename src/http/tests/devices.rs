@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::bridge::Bridge;
 use super::client::{get, send};
-use crate::http::{management, serve};
+use crate::http::{http_tally, management, serve};
 use crate::observe::{Health, Metrics, Sources, StoreHealth};
 use crate::session::{Budget, State};
 use crate::store;
@@ -201,5 +201,7 @@ fn metrics(bridge: &Bridge, health: &Arc<Health>) -> Arc<Metrics> {
         budget: Budget::new(1),
         store: None,
         health: Arc::clone(health),
+        http: Arc::new(http_tally()),
+        listener: Arc::default(),
     }))
 }

@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Counters since the start; read by whoever shows them.
 #[derive(Debug, Default)]
 pub struct ListenerFigures {
-    open: AtomicU64,
+    /// Connections at this moment.
+    pub open: AtomicU64,
     /// Connections that were served.
     pub accepted: AtomicU64,
     /// Connections that were refused, because too many were busy.
@@ -24,15 +25,5 @@ impl ListenerFigures {
     /// Connections at this moment.
     pub fn open(&self) -> u64 {
         self.open.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn set_open(&self, open: usize) {
-        self.open.store(open as u64, Ordering::Relaxed);
-    }
-}
-
-pub(super) fn add(counter: &AtomicU64, count: u64) {
-    if count > 0 {
-        counter.fetch_add(count, Ordering::Relaxed);
     }
 }
