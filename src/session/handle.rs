@@ -1,6 +1,7 @@
 //! How the rest of the program reaches a session.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use tokio::sync::mpsc;
 
@@ -127,7 +128,8 @@ impl SessionHandle {
 
     /// Uplinks that wait to be sent.
     pub fn queued(&self) -> usize {
-        self.commands.max_capacity() - self.commands.capacity()
+        let queued = self.commands.max_capacity() - self.commands.capacity();
+        queued + self.status.held.load(Ordering::Relaxed)
     }
 
     /// Its MQTT client id.

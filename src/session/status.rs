@@ -1,7 +1,7 @@
 //! What a session tells about itself: for answers, health and metrics.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
@@ -122,6 +122,8 @@ pub struct Status {
     changed: Notify,
     /// Uplinks that are sent and not settled at this moment.
     pub in_flight: AtomicU64,
+    /// Uplinks that the session has taken out of its queue and not sent.
+    pub(super) held: AtomicUsize,
     /// Counters since the start.
     pub counters: Counters,
     /// The connector's, in which everything is counted once more: it outlives the session.
@@ -160,6 +162,7 @@ impl Status {
             refused: Mutex::default(),
             changed: Notify::new(),
             in_flight: AtomicU64::new(0),
+            held: AtomicUsize::new(0),
             counters: Counters::default(),
             tally,
             connect: Mutex::new(connect),

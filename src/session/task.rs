@@ -169,6 +169,10 @@ impl Session {
         self.explain(&ended, lived, began)
     }
 
+    pub(super) fn tell_held(&self) {
+        self.status.held.store(self.held.len(), Ordering::Relaxed);
+    }
+
     /// How many uplinks the broker has settled so far.
     fn settled(&self) -> u64 {
         let counters = &self.status.counters;
@@ -329,6 +333,7 @@ impl Session {
                 // Messages that nobody waits for any more must not fill the queue while there is no connection.
                 self.held.retain(|entry| entry.slip.is_wanted());
             }
+            self.tell_held();
             let room = self.held.len() < self.spec.queue;
             tokio::select! {
                 () = shared.shutdown.cancelled() => return false,

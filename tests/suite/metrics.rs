@@ -225,7 +225,11 @@ async fn requests_are_counted_by_their_route() {
         (Method::GET, format!("/v1/devices/{odd}"), 400),
         (Method::HEAD, "/v1/devices".to_owned(), 200),
         (Method::GET, format!("/{odd}"), 404),
-        (Method::from_bytes(b"BREW").unwrap(), "/kettle".to_owned(), 404),
+        (
+            Method::from_bytes(b"BREW").unwrap(),
+            "/kettle".to_owned(),
+            404,
+        ),
     ] {
         let request = bridge.http.request(method.clone(), &path);
         let reply = Reply::to(request.header("content-type", "text/plain").body("1")).await;
@@ -275,7 +279,7 @@ async fn a_backlog_has_its_connector_and_an_age() {
         let url = format!("mqtt://{}", proxy.addr());
         format!(
             "[connectors.local]\nprofile = \"plain\"\nurl = \"{url}\"\n[connectors.other]\nprofile = \"plain\"\n\
-             url = \"{url}\"\noverride.connect.client_id = \"other\"\n[devices.{device}]\nconnector = \"local\"\n"
+             url = \"{url}\"\noverride.connect.client_id = \"other\"\n[devices.{device}]\nconnector = \"local\"\n[devices.pump-3]\nconnector = \"other\"\n"
         )
     };
     proxy.refuse().await;
@@ -285,6 +289,14 @@ async fn a_backlog_has_its_connector_and_an_age() {
         let reply = Reply::to(request.header("prefer", "respond-async").body("12345")).await;
         assert_eq!(reply.status, 202, "{}", reply.text());
     }
+    // One that still waits for its broker is in memory.
+    let path = UPLINKS.replace("pump-1", "pump-3");
+    let request = bridge.http.request(Method::POST, &path);
+    let asking = tokio::spawn(Reply::to(request.header("prefer", "wait=30").body("1")));
+    until(&bridge, &[("causeway_uplinks_waiting{connector=\"other\"}", 1.0)]).await;
+    let seen = scrape(&bridge).await;
+    assert_eq!(seen.get("causeway_queue_bytes"), Some(1.0));
+    asking.abort();
     let unreachable = "causeway_reconnects_total{connector=\"local\",cause=\"unreachable\"}";
     eventually("an attempt to connect", DEADLINE, async || {
         scrape(&bridge).await.get(unreachable) > Some(0.0)
@@ -297,7 +309,6 @@ async fn a_backlog_has_its_connector_and_an_age() {
     );
     assert!(seen.get("causeway_backlog_bytes{connector=\"local\"}") > Some(15.0));
     assert!(seen.get("causeway_backlog_oldest_age_seconds{connector=\"local\"}") > Some(0.0));
-    // A connector without a device has its series too.
     assert_eq!(
         seen.get("causeway_backlog_uplinks{connector=\"other\"}"),
         Some(0.0)

@@ -201,6 +201,7 @@ impl Live<'_> {
             }
             self.inbox.hand_over();
             self.fill()?;
+            self.session.tell_held();
             let in_flight = self.session.ledger.len();
             self.session
                 .status
