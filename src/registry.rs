@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use crate::broker::MqttVersion;
 use crate::device::{ConnectorName, DeviceId};
+use crate::keyring::DeviceKeys;
 use crate::profile::{Profile, UplinkTopic};
 use crate::session::SessionHandle;
 use crate::tally::ConnectorTally;
@@ -25,6 +26,17 @@ pub struct Connector {
     pub tally: Arc<ConnectorTally>,
 }
 
+/// What a device's tokens are signed with.
+#[derive(Debug, Clone)]
+pub enum Signing {
+    /// It has no tokens.
+    None,
+    /// The private key in a file that the configuration names.
+    File,
+    /// A key pair that is kept here.
+    Kept(Arc<DeviceKeys>),
+}
+
 /// A registered device.
 #[derive(Debug)]
 pub struct Device {
@@ -36,6 +48,8 @@ pub struct Device {
     pub session: SessionHandle,
     /// The topics that it publishes on.
     pub topic: UplinkTopic,
+    /// What its tokens are signed with.
+    pub signing: Signing,
     /// The order of its uplinks between memory and the store.
     pub lane: Arc<Lane>,
 }

@@ -11,7 +11,7 @@ use crate::mqtt::transport::Endpoint;
 use crate::profile::{
     BindError, Binding, KidTemplate, PasswordSource, SessionScope, Token, UplinkTopic,
 };
-use crate::registry;
+use crate::registry::{self, Signing};
 use crate::secret::Secret;
 use crate::session::{
     ConnectSpec, DeviceRoutes, Pace, Password, Routes, Session, SessionHandle, SessionSpec, Shared,
@@ -319,6 +319,10 @@ impl<'a> Planner<'a> {
                 connector: Arc::clone(&self.registered),
                 session: handle.clone(),
                 topic,
+                signing: match device.private_key {
+                    Some(_) => Signing::File,
+                    None => Signing::None,
+                },
                 lane: Arc::new(Lane::default()),
             }));
     }

@@ -14,28 +14,39 @@ pub(super) enum Form {
     Poll,
 }
 
-/// The form with the higher quality; of two equal ones the one that is named more exactly; else the stream, so that
-/// `curl -N` streams.
+/// How downlinks are sent: else the stream, so that `curl -N` streams.
 pub(super) fn form(headers: &HeaderMap) -> Result<Form, Problem> {
+    let forms = [
+        ("text", "event-stream", Form::Stream),
+        ("application", "json", Form::Poll),
+    ];
+    choose(headers, forms).ok_or_else(|| {
+        Problem::new(
+            Kind::NotAcceptable,
+            "downlinks are sent as text/event-stream or as application/json",
+        )
+        .hint("send one of them as Accept header, or none")
+    })
+}
+
+/// The form with the higher quality; of two equal ones the one that is named more exactly; else the first.
+pub(super) fn choose<T>(headers: &HeaderMap, forms: [(&str, &str, T); 2]) -> Option<T> {
+    let [(kind, sub, first), (other_kind, other_sub, second)] = forms;
     let mut values = headers.get_all(ACCEPT).iter().peekable();
     if values.peek().is_none() {
-        return Ok(Form::Stream);
+        return Some(first);
     }
     let ranges: Vec<Range> = values
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
         .filter_map(Range::parse)
         .collect();
-    let stream = preference(&ranges, "text", "event-stream");
-    let poll = preference(&ranges, "application", "json");
-    match (stream, poll) {
-        ((0, _), (0, _)) => Err(Problem::new(
-            Kind::NotAcceptable,
-            "downlinks are sent as text/event-stream or as application/json",
-        )
-        .hint("send one of them as Accept header, or none")),
-        (stream, poll) if poll > stream => Ok(Form::Poll),
-        _ => Ok(Form::Stream),
+    let first_choice = preference(&ranges, kind, sub);
+    let second_choice = preference(&ranges, other_kind, other_sub);
+    match (first_choice, second_choice) {
+        ((0, _), (0, _)) => None,
+        (one, other) if other > one => Some(second),
+        _ => Some(first),
     }
 }
 

@@ -2,20 +2,25 @@
 
 use axum::http::header::LOCATION;
 use axum::http::{HeaderName, HeaderValue};
+use tracing::error;
 
 use super::path::PathError;
 use super::problem::{Kind, Problem};
 use crate::device::DeviceId;
+use crate::keyring::{KeyringError, RingError};
 use crate::mqtt::reason::Reason;
 use crate::session::Trouble;
 use crate::store::StoreError;
 use crate::uplink::{CheckError, UplinkError};
+use crate::vault::VaultError;
 
 const ACCEPT_POST: HeaderName = HeaderName::from_static("accept-post");
 
 /// Said of every uplink that the broker has not seen, so that nobody wonders whether it comes later.
 const SESSION_HINT: &str =
     "GET /v1/devices/{device}/session shows what is wrong with the connection";
+
+const KEYS_HINT: &str = "GET /v1/devices/{device}/keys lists the device's keys";
 
 const NO_KEY_HINT: &str = "make a key with POST /v1/devices/{device}/keys, register its public half with the platform, and \
      activate it with POST /v1/devices/{device}/keys/{kid}/activate; or use `causeway keys` while the bridge is stopped";
@@ -40,8 +45,11 @@ impl Problem {
 
 impl From<PathError> for Problem {
     fn from(error: PathError) -> Self {
-        Self::new(Kind::Malformed, error.to_string())
-            .hint("device ids and sub-topics become levels of an MQTT topic")
+        let problem = Self::new(Kind::Malformed, error.to_string());
+        match error {
+            PathError::Kid => problem.hint(KEYS_HINT),
+            _ => problem.hint("device ids and sub-topics become levels of an MQTT topic"),
+        }
     }
 }
 
@@ -112,6 +120,46 @@ impl From<UplinkError> for Problem {
             UplinkError::Closing => Self::new(Kind::Closing, detail).retry_after(5),
         }
     }
+}
+
+impl From<KeyringError> for Problem {
+    fn from(error: KeyringError) -> Self {
+        let detail = error.to_string();
+        match error {
+            KeyringError::Ring(error) => match error {
+                RingError::Unknown(_) => Self::new(Kind::UnknownKey, detail).hint(KEYS_HINT),
+                RingError::Full => Self::new(Kind::TooManyKeys, detail)
+                    .hint("delete one that is no longer needed, here and on the platform"),
+                RingError::Exists(_) => Self::new(Kind::KeyInUse, detail),
+                RingError::Active => {
+                    Self::new(Kind::KeyInUse, detail).hint("activate another one first")
+                }
+                RingError::Needed => Self::new(Kind::KeyInUse, detail).hint(
+                    "wait until the broker has accepted the active one, or activate this one again",
+                ),
+            },
+            KeyringError::Vault(VaultError::Store(error @ StoreError::Full { .. })) => {
+                Self::new(Kind::Full, unchanged(&error)).retry_after(5)
+            }
+            KeyringError::Vault(VaultError::Store(error)) => {
+                Self::new(Kind::StoreUnavailable, unchanged(&error))
+                    .retry_after(5)
+                    .hint("look at the disk: is it full, or mounted read-only?")
+            }
+            KeyringError::Vault(_) | KeyringError::Key(_) | KeyringError::Record { .. } => {
+                error!("a device's keys could not be changed: {detail}");
+                Self::new(
+                    Kind::Internal,
+                    "the keys could not be changed; the log says why",
+                )
+            }
+            KeyringError::Closing => Self::new(Kind::Closing, detail).retry_after(5),
+        }
+    }
+}
+
+fn unchanged(error: &StoreError) -> String {
+    format!("the keys were not changed: {error}")
 }
 
 impl From<CheckError> for Problem {

@@ -1,7 +1,7 @@
 //! HTTP: the only importer of `axum`. Requests become domain types at the edge, answers and errors become JSON.
 //!
 //! - [`router`]: the main listener's routes, put together from `uplinks`, `batch`, `receipts`, `downlinks` (`sse`,
-//!   `long_poll`), `devices` and `openapi`, each given only what it needs
+//!   `long_poll`), `devices`, `keys` and `openapi`, each given only what it needs
 //! - [`management`]: `/livez`, `/readyz` and `/metrics`
 //! - [`serve`]: a listener (HTTPS, HTTP/2, limits), a router, and an end that lets requests finish
 //! - `guard`, `credential`, `caller`, `rate_limit`: who may call which route
@@ -20,6 +20,8 @@ mod downlinks;
 mod error;
 mod guard;
 mod health;
+mod key_form;
+mod keys;
 mod long_poll;
 mod metrics;
 mod observer;
@@ -138,6 +140,7 @@ pub fn router(api: Api) -> Router {
             api.limits,
             api.shutdown,
         ))
+        .merge(keys::router(guard, Arc::clone(&api.registry), api.limits))
         .merge(devices::router(guard, api.registry, api.uplinks))
         .merge(openapi::router())
         .fallback(no_route)

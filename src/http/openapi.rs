@@ -9,7 +9,7 @@ use utoipa::{OpenApi, ToResponse};
 
 use super::problem::ProblemBody;
 use super::secured::Secured;
-use super::{batch, devices, downlinks, health, metrics, receipts, uplinks};
+use super::{batch, devices, downlinks, health, keys, metrics, receipts, uplinks};
 
 /// The contract of both listeners.
 pub fn openapi() -> utoipa::openapi::OpenApi {
@@ -54,6 +54,7 @@ async fn contract() -> impl axum::response::IntoResponse {
         (name = "uplinks", description = "Messages to the platform"),
         (name = "downlinks", description = "Messages from the platform"),
         (name = "devices", description = "What is registered, and how it is"),
+        (name = "keys", description = "Key pairs that sign devices' tokens: made here, where the private halves stay; the public halves are for the platform"),
         (name = "management", description = "For whoever runs the bridge"),
         (name = "description", description = "This description"),
     ),
@@ -67,6 +68,11 @@ async fn contract() -> impl axum::response::IntoResponse {
         devices::list,
         devices::show,
         devices::session,
+        keys::list,
+        keys::make,
+        keys::show,
+        keys::delete,
+        keys::activate,
         contract,
         health::live,
         health::ready,
@@ -75,7 +81,7 @@ async fn contract() -> impl axum::response::IntoResponse {
     modifiers(&Secured),
     components(responses(
         Unauthorized, Forbidden, TooMany,
-        BadRequest, UnknownDevice, UnknownUplink, NotAcceptable, RequestTimeout, KeyInFlight, TooLarge,
+        BadRequest, UnknownDevice, UnknownUplink, UnknownKey, KeyConflict, KeyRefused, KeysNotChanged, NotAcceptable, RequestTimeout, KeyInFlight, TooLarge,
         ContentTypeNotCarried, NoBatch, Unprocessable, InternalError, BrokerRefused, NotTaken, StoreUnreadable, Unconfirmed,
     )),
     components(schemas(batch::BatchUplink))
@@ -131,6 +137,10 @@ problem_responses! {
     NotAcceptable: "Neither of the two forms is accepted";
     RequestTimeout: "The body was not complete in time";
     UnknownUplink: "There is no receipt of such an uplink, or no longer";
+    UnknownKey: "There is no such device, or it has no such key";
+    KeyConflict: "Not possible with these keys: there are as many as a device may have, the key is needed, or the device's keys are not kept here";
+    KeyRefused: "The broker refused the key, and the one before it signs again";
+    KeysNotChanged: "The store cannot be written, or the bridge is shutting down; nothing was changed. With Retry-After";
     KeyInFlight: "The same request, by its Idempotency-Key, is being worked on. With Retry-After";
     Unprocessable: "The Idempotency-Key was used for another uplink of this device; or, with `confirm=platform`, the broker has confirmed the uplink and the platform has refused it: its code and messages are in `platform`";
     NoBatch: "The body is neither `application/x-ndjson` nor `application/json`; the Accept-Post header names both";

@@ -24,6 +24,9 @@ pub(super) enum PathError {
     /// The sub-topic is none.
     #[error("the sub-topic {0}")]
     Subtopic(#[from] LevelError),
+    /// The key's id is none.
+    #[error("a key's id has 64 hexadecimal digits in lower case")]
+    Kid,
 }
 
 /// The device of `/v1/devices/{device}/…`.
@@ -65,6 +68,16 @@ pub(super) fn subtopic(path: &str) -> Result<Option<SubTopic>, PathError> {
         decoded.push_str(&level);
     }
     Ok(Some(SubTopic::parse(&decoded)?))
+}
+
+/// The key's id in a raw path `/v1/devices/{device}/keys/{kid}[/…]`: 64 hexadecimal digits in lower case.
+pub(super) fn kid(path: &str) -> Result<&str, PathError> {
+    let raw = path.split('/').nth(BEFORE_DEVICE + 2).unwrap_or_default();
+    let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    match raw.len() == 64 && raw.bytes().all(is_digit) {
+        true => Ok(raw),
+        false => Err(PathError::Kid),
+    }
 }
 
 /// The last level of a raw path, as it was sent.

@@ -49,6 +49,11 @@ pub(super) enum Kind {
     RateExceeded,
     TooManyRequests,
     TooManyStreams,
+    UnknownKey,
+    KeyInUse,
+    TooManyKeys,
+    KeysNotKept,
+    KeyRefused,
 }
 
 impl Kind {
@@ -120,6 +125,15 @@ impl Kind {
                 "Same key, other uplink",
             ),
             Self::UnknownUplink => (S::NOT_FOUND, "unknown-uplink", "Unknown uplink"),
+            Self::UnknownKey => (S::NOT_FOUND, "unknown-key", "Unknown key"),
+            Self::KeyInUse => (S::CONFLICT, "key-in-use", "The key is needed"),
+            Self::TooManyKeys => (S::CONFLICT, "too-many-keys", "Too many keys"),
+            Self::KeysNotKept => (
+                S::CONFLICT,
+                "keys-not-kept",
+                "The device's keys are not kept here",
+            ),
+            Self::KeyRefused => (S::BAD_GATEWAY, "key-refused", "The broker refused the key"),
             Self::HeadTooLarge => (
                 S::REQUEST_HEADER_FIELDS_TOO_LARGE,
                 "head-too-large",

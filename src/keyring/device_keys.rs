@@ -74,6 +74,12 @@ impl DeviceKeys {
         TokenSource::new(spec, kid, self.active.subscribe(), reports)
     }
 
+    /// What a session would tell.
+    #[cfg(test)]
+    pub(crate) fn reports(self: &Arc<Self>) -> Arc<dyn crate::session::KeyReports> {
+        Arc::new(Reports(Arc::clone(self)))
+    }
+
     /// Makes a key pair, which signs nothing yet.
     pub async fn make(self: &Arc<Self>, algorithm: Algorithm) -> Result<KeyPair, KeyringError> {
         // Looked at first: a key takes its time.

@@ -13,9 +13,10 @@ use crate::access::Access;
 use crate::device::{ConnectorName, DeviceId};
 use crate::downlink::{Cursor, Hub, Limits};
 use crate::http::{Api, HttpLimits, router, serve};
+use crate::keyring::Keyring;
 use crate::message::{Downlink, Qos};
 use crate::profile::{Binding, Profile, ScopeValues, builtin};
-use crate::registry::{Connector, Device, Registry};
+use crate::registry::{Connector, Device, Registry, Signing};
 use crate::session::Detached;
 use crate::store::Engine;
 use crate::uplink::Uplinks;
@@ -47,7 +48,25 @@ impl Bridge {
         Self::start_on(Limits::default(), Some(store)).await
     }
 
+    /// The device `akenza` signs with keys that are kept in a store.
+    pub(super) async fn start_with_keys(keyring: &Keyring) -> Self {
+        let signing = |id: &DeviceId| match id.as_str() {
+            "akenza" => Signing::Kept(keyring.of(id)),
+            "plain" => Signing::File,
+            _ => Signing::None,
+        };
+        Self::start_signing(Limits::default(), None, signing).await
+    }
+
     async fn start_on(window: Limits, store: Option<Arc<dyn Engine>>) -> Self {
+        Self::start_signing(window, store, |_| Signing::None).await
+    }
+
+    async fn start_signing(
+        window: Limits,
+        store: Option<Arc<dyn Engine>>,
+        signing: impl Fn(&DeviceId) -> Signing,
+    ) -> Self {
         let mut sessions = BTreeMap::new();
         let profiles = [
             ("akenza", "akenza-device"),
@@ -55,7 +74,8 @@ impl Bridge {
             ("other", "plain"),
         ];
         let devices = profiles.map(|(id, profile)| {
-            let (device, session) = device(id, profile);
+            let (mut device, session) = device(id, profile);
+            device.signing = signing(&device.id);
             sessions.insert(id, session);
             device
         });
@@ -142,6 +162,7 @@ fn device(id: &str, profile_name: &str) -> (Device, Detached) {
     });
     let device = Device {
         lane: Default::default(),
+        signing: Signing::None,
         id,
         connector,
         session,

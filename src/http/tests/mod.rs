@@ -5,6 +5,7 @@ mod client;
 mod devices;
 mod downlinks;
 mod https;
+mod keys;
 mod listener;
 mod routes;
 mod server;

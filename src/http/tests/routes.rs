@@ -43,13 +43,14 @@ async fn what_is_described_is_there() {
     assert_eq!(description.header("content-type"), Some("application/json"));
     let description = description.json();
     let paths = description["paths"].as_object().unwrap();
-    assert_eq!(paths.len(), 13);
+    assert_eq!(paths.len(), 16);
     let of_management = ["/livez", "/readyz", "/metrics"];
     for (path, operations) in paths {
         for method in operations.as_object().unwrap().keys() {
             let concrete = path
                 .replace("{device}", "nobody")
                 .replace("{subtopic}", "a/b")
+                .replace("{kid}", &"0".repeat(64))
                 .replace("{id}", "0199a8c0-7c1e-7f50-9a55-2f6c8a1b2c3d");
             let line = format!("{} {concrete}", method.to_uppercase());
             let answer = send(bridge.address, &line, "", b"").await;
