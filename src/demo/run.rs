@@ -4,6 +4,7 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -128,7 +129,8 @@ where
     let platform_shutdown = CancellationToken::new();
     let _ends_in_any_case = platform_shutdown.clone().drop_guard();
     let records = Records::default();
-    let gate = Akenza::new(std::mem::take(&mut folder.registry), records.clone());
+    let akenza = Arc::new(std::mem::take(&mut folder.registry));
+    let gate = Akenza::new(Arc::clone(&akenza), records.clone());
     let broker = Broker::new(gate, Faults::default(), platform_shutdown.clone());
     broker.listen(listeners.mqtt, None);
     broker.listen(listeners.mqtts, Some(folder.servers.for_anybody.clone()));
@@ -137,6 +139,7 @@ where
     sap.listen(listeners.sap, Some(folder.servers.for_certificates.clone()));
     let console = Console {
         records,
+        akenza,
         brokers: vec![broker.clone(), sap.clone()],
         devices: folder.devices.iter().map(|d| d.id.clone()).collect(),
     };

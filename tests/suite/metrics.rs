@@ -293,7 +293,11 @@ async fn a_backlog_has_its_connector_and_an_age() {
     let path = UPLINKS.replace("pump-1", "pump-3");
     let request = bridge.http.request(Method::POST, &path);
     let asking = tokio::spawn(Reply::to(request.header("prefer", "wait=30").body("1")));
-    until(&bridge, &[("causeway_uplinks_waiting{connector=\"other\"}", 1.0)]).await;
+    until(
+        &bridge,
+        &[("causeway_uplinks_waiting{connector=\"other\"}", 1.0)],
+    )
+    .await;
     let seen = scrape(&bridge).await;
     assert_eq!(seen.get("causeway_queue_bytes"), Some(1.0));
     asking.abort();

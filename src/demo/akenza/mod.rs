@@ -30,11 +30,8 @@ pub struct Akenza {
 
 impl Akenza {
     /// A platform that knows `registry` and writes down what it receives.
-    pub fn new(registry: Registry, records: Records) -> Self {
-        Self {
-            registry: Arc::new(registry),
-            records,
-        }
+    pub fn new(registry: Arc<Registry>, records: Records) -> Self {
+        Self { registry, records }
     }
 }
 
@@ -68,7 +65,7 @@ impl Gate for Akenza {
     }
 
     fn downlink_topic(&self, device: &DeviceId, topic: &str) -> Result<String, NoDownlink> {
-        if self.registry.devices.contains_key(device) {
+        if self.registry.has_device(device) {
             return Ok(topics::downlink(topics::DEVICE, device, topic));
         }
         match self.registry.connector_of(device) {

@@ -50,7 +50,7 @@ pub(super) async fn without_topic(
 }
 
 fn deliver(console: &Console, id: &str, topic: &str, headers: &HeaderMap, body: Body) -> Answer {
-    let unknown = || Problem::unknown_device(id, &console.devices);
+    let unknown = || console.unknown_device(id);
     let device = DeviceId::parse(id).map_err(|_| unknown())?;
     let payload = body.map_err(|error| {
         let hint = "send at most 1 MiB";

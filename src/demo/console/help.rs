@@ -23,6 +23,8 @@ pub(super) async fn page(State(console): State<Arc<Console>>, headers: HeaderMap
          A downlink to a device:\n\
          \x20 curl -sS -H 'Content-Type: application/json' -d '{{\"valve\":\"open\"}}' \
          {base}/devices/{device}/downlinks/settings\n\n\
+         A public key of a device, as akenza's users paste it in (a device that is not known is registered with it):\n\
+         \x20 curl -sS --data-binary @public.pem {base}/devices/{device}/keys\n\n\
          What was refused, and why:\n\
          \x20 curl -sS {base}/refused\n\n\
          Devices: {}\n",

@@ -32,9 +32,9 @@ pub(super) async fn list(
     })?;
     let device = wanted.device.as_deref();
     if let Some(id) = device
-        && !console.devices.iter().any(|known| known == id)
+        && !console.knows(id)
     {
-        return Err(Problem::unknown_device(id, &console.devices));
+        return Err(console.unknown_device(id));
     }
     let limit = wanted.limit.unwrap_or(usize::MAX);
     Ok(Json(console.records.uplinks(device, wanted.after, limit)))

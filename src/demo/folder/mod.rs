@@ -158,7 +158,7 @@ impl Folder {
             (EC_DEVICE, Algorithm::Es256),
         ] {
             let key = keys::device_key(&dir, device, algorithm)?;
-            registry.add_device(DeviceId::parse(device)?, key);
+            registry.add_key(DeviceId::parse(device)?, key);
         }
         let devices: Result<Vec<_>, _> = SECRET_DEVICES.map(DeviceId::parse).into_iter().collect();
         registry.add_connector(CONNECTOR_ID, Secret::new(secret), devices?);

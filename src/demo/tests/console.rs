@@ -1,14 +1,17 @@
 //! The console over HTTP.
 
+use std::sync::Arc;
+
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::client::publish;
-use super::setup::Setup;
+use super::setup::{Setup, connect, generate, spec, token};
 use crate::broker::MqttVersion;
 use crate::demo::console::Console;
+use crate::identity::Algorithm;
 
 struct Page {
     base: String,
@@ -21,6 +24,7 @@ impl Page {
         let shutdown = CancellationToken::new();
         let console = Console {
             records: setup.records.clone(),
+            akenza: Arc::clone(&setup.registry),
             brokers: vec![setup.broker.clone()],
             devices: vec!["rsa".to_owned(), "ec".to_owned()],
         };
@@ -134,4 +138,49 @@ async fn mistakes_are_answered_with_what_to_do() {
     let help = page.http.get(&page.base).send().await.unwrap();
     let text = help.text().await.unwrap();
     assert!(text.contains(&format!("{}/refused", page.base)));
+}
+
+#[tokio::test]
+async fn public_keys_come_and_go() {
+    let setup = Setup::start().await;
+    let page = Page::open(&setup).await;
+    let key = generate(Algorithm::Es256);
+    let connect = || connect("new", "unused", token(&key, &spec("new")));
+    let mut client = setup.client(MqttVersion::V5).await;
+    assert!(client.connect(connect()).await.reason.is_error());
+
+    let pem: &'static str = key.public_pem().to_owned().leak();
+    let (status, added) = page.call(Method::POST, "/devices/new/keys", pem).await;
+    assert_eq!(status, StatusCode::CREATED);
+    assert_eq!(added["kid"], key.spki_sha256());
+    // The same once more is the same.
+    page.call(Method::POST, "/devices/new/keys", pem).await;
+    let (_, listed) = page.get("/devices/new/keys").await;
+    assert_eq!(listed, json!([added]));
+    assert_eq!(page.get("/uplinks?device=new").await.1, json!([]));
+    let mut client = setup.client(MqttVersion::V5).await;
+    client.connected(connect()).await;
+
+    let path = format!("/devices/new/keys/{}", key.spki_sha256());
+    let url = format!("{}{path}", page.base);
+    let removed = page.http.delete(&url).send().await.unwrap();
+    assert_eq!(removed.status(), StatusCode::NO_CONTENT);
+    let mut client = setup.client(MqttVersion::V5).await;
+    assert!(client.connect(connect()).await.reason.is_error());
+
+    for (path, body, expected) in [
+        ("/devices/new/keys", "no key", StatusCode::BAD_REQUEST),
+        ("/devices/a+b/keys", pem, StatusCode::BAD_REQUEST),
+        ("/devices/s1/keys", pem, StatusCode::CONFLICT),
+    ] {
+        let (status, problem) = page.call(Method::POST, path, body).await;
+        assert_eq!(status, expected, "{problem}");
+        assert!(problem["hint"].is_string());
+    }
+    let again = page.call(Method::DELETE, &path, "").await;
+    assert_eq!(again.0, StatusCode::NOT_FOUND);
+    assert_eq!(
+        page.get("/devices/nobody/keys").await.0,
+        StatusCode::NOT_FOUND
+    );
 }

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use serde_json::Map;
@@ -24,6 +25,7 @@ pub(super) const SECRET: &str = "c0ffee";
 pub(super) struct Setup {
     pub(super) broker: Broker,
     pub(super) records: Records,
+    pub(super) registry: Arc<Registry>,
     pub(super) rsa: SigningKey,
     pub(super) ec: SigningKey,
     pub(super) address: SocketAddr,
@@ -75,13 +77,14 @@ impl Setup {
         let rsa = generate(Algorithm::Rs256);
         let ec = generate(Algorithm::Es256);
         let mut registry = Registry::default();
-        registry.add_device(device("rsa"), public(&rsa));
-        registry.add_device(device("ec"), public(&ec));
+        registry.add_key(device("rsa"), public(&rsa));
+        registry.add_key(device("ec"), public(&ec));
         let of_connector = vec![device("s1"), device("s2")];
         registry.add_connector("connector", Secret::new(SECRET), of_connector);
+        let registry = Arc::new(registry);
         let records = Records::default();
         let shutdown = CancellationToken::new();
-        let gate = Akenza::new(registry, records.clone());
+        let gate = Akenza::new(Arc::clone(&registry), records.clone());
         let broker = Broker::new(gate, Faults::default(), shutdown.clone());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -89,6 +92,7 @@ impl Setup {
         Self {
             broker,
             records,
+            registry,
             rsa,
             ec,
             address,
