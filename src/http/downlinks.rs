@@ -22,6 +22,7 @@ use super::{long_poll, query, sse};
 use crate::access::{Caller, Scope};
 use crate::device::DeviceId;
 use crate::downlink::{After, Cursor, Hub, Subscription};
+use crate::observe::Watch;
 use crate::registry::{Device, Registry};
 use crate::topic::TopicFilter;
 
@@ -70,12 +71,15 @@ struct Listen {
 
 /// Listens to a device's downlinks
 ///
-/// As `text/event-stream` (the default, also for `*/*`): events `downlink` and `gap` for as long as the client listens,
-/// each with its cursor as `id`; a heartbeat every 15 s. As `application/json`: one answer with what is there, or with
+/// As `text/event-stream` (the default, also for `*/*`): events `downlink`, `gap` and `session` for as long as the client
+/// listens, the downlinks with their cursor as `id`; a heartbeat every 15 s. As `application/json`: one answer with what is there, or with
 /// the first thing that comes within `wait`; go on with its `next` as `after`.
 ///
 /// A `gap` says that downlinks with a cursor behind its `after` and before its `next` may be missing, because they are no
 /// longer kept; it comes before what is kept.
+///
+/// A `session` says how the connection to the broker stands, when that changes, and at the beginning where it is not
+/// connected: then nothing can arrive. It is told to streams only, and not replayed.
 #[utoipa::path(
     get,
     path = "/v1/devices/{device}/downlinks",
@@ -120,12 +124,15 @@ async fn of_device(
 
 /// Listens to the downlinks of several devices
 ///
-/// As `text/event-stream` (the default, also for `*/*`): events `downlink` and `gap` for as long as the client listens,
-/// each with its cursor as `id`; a heartbeat every 15 s. As `application/json`: one answer with what is there, or with
+/// As `text/event-stream` (the default, also for `*/*`): events `downlink`, `gap` and `session` for as long as the client
+/// listens, the downlinks with their cursor as `id`; a heartbeat every 15 s. As `application/json`: one answer with what is there, or with
 /// the first thing that comes within `wait`; go on with its `next` as `after`.
 ///
 /// A `gap` says that downlinks with a cursor behind its `after` and before its `next` may be missing, because they are no
 /// longer kept; it comes before what is kept.
+///
+/// A `session` says how the connection to the broker stands, when that changes, and at the beginning where it is not
+/// connected: then nothing can arrive. It is told to streams only, and not replayed.
 ///
 /// The events of all devices come in the order of their cursors, so that one cursor stands for all of them.
 #[utoipa::path(
@@ -197,10 +204,12 @@ impl Listen {
         let wanted = self.find(devices)?;
         if form == Form::Stream {
             let listener = caller.begin_stream()?;
-            let subscription = self.subscribe(wanted, options.topics, after).await;
-            return Ok(sse::answer(subscription, listener, &self.shutdown));
+            let subscription = self.subscribe(&wanted, options.topics, after).await;
+            let sessions = Watch::new(Arc::clone(&self.registry), &wanted);
+            let answer = sse::answer(subscription, sessions, listener, &self.shutdown);
+            return Ok(answer);
         }
-        let subscription = self.subscribe(wanted, options.topics, after).await;
+        let subscription = self.subscribe(&wanted, options.topics, after).await;
         let (limit, wait) = match *method {
             // Only the head of the answer is asked for, and there is nothing to wait for.
             Method::HEAD => (0, Duration::ZERO),
@@ -232,7 +241,7 @@ impl Listen {
 
     async fn subscribe(
         &self,
-        devices: BTreeMap<DeviceId, Arc<Device>>,
+        devices: &BTreeMap<DeviceId, Arc<Device>>,
         topics: Option<TopicFilter>,
         after: After,
     ) -> Subscription {

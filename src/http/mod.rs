@@ -1,7 +1,7 @@
 //! HTTP: the only importer of `axum`. Requests become domain types at the edge, answers and errors become JSON.
 //!
 //! - [`router`]: the main listener's routes, put together from `uplinks`, `batch`, `receipts`, `downlinks` (`sse`,
-//!   `long_poll`), `devices`, `keys` and `openapi`, each given only what it needs
+//!   `long_poll`), `devices`, `keys`, `events` and `openapi`, each given only what it needs
 //! - [`management`]: `/livez`, `/readyz` and `/metrics`
 //! - [`serve`]: a listener (HTTPS, HTTP/2, limits), a router, and an end that lets requests finish
 //! - `guard`, `credential`, `caller`, `rate_limit`: who may call which route
@@ -18,6 +18,7 @@ mod devices;
 mod downlink_form;
 mod downlinks;
 mod error;
+mod events;
 mod guard;
 mod health;
 mod key_form;
@@ -138,6 +139,12 @@ pub fn router(api: Api) -> Router {
             Arc::clone(&api.registry),
             api.hub,
             api.limits,
+            api.shutdown.clone(),
+        ))
+        .merge(events::router(
+            guard,
+            Arc::clone(&api.registry),
+            api.uplinks.clone(),
             api.shutdown,
         ))
         .merge(keys::router(guard, Arc::clone(&api.registry), api.limits))

@@ -9,7 +9,7 @@ use utoipa::{OpenApi, ToResponse};
 
 use super::problem::ProblemBody;
 use super::secured::Secured;
-use super::{batch, devices, downlinks, health, keys, metrics, receipts, uplinks};
+use super::{batch, devices, downlinks, events, health, keys, metrics, receipts, uplinks};
 
 /// The contract of both listeners.
 pub fn openapi() -> utoipa::openapi::OpenApi {
@@ -55,6 +55,7 @@ async fn contract() -> impl axum::response::IntoResponse {
         (name = "downlinks", description = "Messages from the platform"),
         (name = "devices", description = "What is registered, and how it is"),
         (name = "keys", description = "Key pairs that sign devices' tokens: made here, where the private halves stay; the public halves are for the platform"),
+        (name = "events", description = "What goes on, for dashboards"),
         (name = "management", description = "For whoever runs the bridge"),
         (name = "description", description = "This description"),
     ),
@@ -73,6 +74,7 @@ async fn contract() -> impl axum::response::IntoResponse {
         keys::show,
         keys::delete,
         keys::activate,
+        events::events,
         contract,
         health::live,
         health::ready,
@@ -84,7 +86,10 @@ async fn contract() -> impl axum::response::IntoResponse {
         BadRequest, UnknownDevice, UnknownUplink, UnknownKey, KeyConflict, KeyRefused, KeysNotChanged, NotAcceptable, RequestTimeout, KeyInFlight, TooLarge,
         ContentTypeNotCarried, NoBatch, Unprocessable, InternalError, BrokerRefused, NotTaken, StoreUnreadable, Unconfirmed,
     )),
-    components(schemas(batch::BatchUplink))
+    components(schemas(
+        batch::BatchUplink, events::SessionEvent<'static>, events::GoneEvent<'static>, events::MissedEvent,
+        events::FiguresEvent,
+    ))
 )]
 struct Contract;
 
@@ -134,7 +139,7 @@ macro_rules! problem_responses {
 problem_responses! {
     BadRequest: "Malformed, or not carried by the device's connector: the path, a query parameter, a header or the body";
     UnknownDevice: "There is no such device";
-    NotAcceptable: "Neither of the two forms is accepted";
+    NotAcceptable: "None of the forms that there are is accepted";
     RequestTimeout: "The body was not complete in time";
     UnknownUplink: "There is no receipt of such an uplink, or no longer";
     UnknownKey: "There is no such device, or it has no such key";

@@ -1,9 +1,9 @@
-//! Downlinks as server-sent events (WHATWG HTML, "Server-sent events").
+//! Downlinks as server-sent events (WHATWG HTML, "Server-sent events"), and what all such streams have in common.
 //!
 //! An event's frame is rendered once for all listeners, so a listener's stream only hands out references. Positions are
 //! told beside events, too, in frames with an `id` and nothing else: browsers remember it without an event taking
 //! place. So a listener that has received nothing yet misses nothing when it connects again, and one whose topics are
-//! silent does not fall off the window.
+//! silent does not fall off the window. Events about sessions have no `id`, so that they leave the position alone.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -16,22 +16,54 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::Stream;
 use rand::RngExt;
+use serde::Serialize;
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::CancellationToken;
 
+use super::events::SessionEvent;
 use crate::access::Listener;
 use crate::downlink::{Cursor, Delivery, Gap, Subscription};
+use crate::observe::{Seen, Watch};
 
-const HEARTBEAT: Duration = Duration::from_secs(15);
+/// How often a stream shows that it is alive.
+pub(super) const HEARTBEAT: Duration = Duration::from_secs(15);
 /// How long a client waits before it connects again, in milliseconds: spread, so that all the listeners of a bridge
 /// that was restarted do not come back at once.
 const RETRY: std::ops::RangeInclusive<u32> = 1000..=5000;
 
-/// A stream that ends with the program, or with the token of whoever listens.
 pub(super) fn answer(
     subscription: Subscription,
+    sessions: Watch,
     listener: Listener,
     shutdown: &CancellationToken,
+) -> Response {
+    let ended = end(&listener, shutdown);
+    let until = async move {
+        ended.await;
+        // Kept until then: it counts as long as it is there.
+        drop(listener);
+    };
+    response(EventStream::new(subscription, sessions, until, HEARTBEAT))
+}
+
+/// When a stream ends: with the program, or with the token of whoever listens.
+pub(super) fn end(
+    listener: &Listener,
+    shutdown: &CancellationToken,
+) -> impl Future<Output = ()> + Send + use<> {
+    // Polled together with its stream, a token of its own shares no lock with other streams.
+    let (shutdown, over) = (shutdown.child_token(), listener.over());
+    async move {
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            () = over => {}
+        }
+    }
+}
+
+/// The answer that is this stream.
+pub(super) fn response(
+    stream: impl Stream<Item = Result<Bytes, Infallible>> + Send + 'static,
 ) -> Response {
     let headers = [
         (CONTENT_TYPE, "text/event-stream"),
@@ -39,20 +71,36 @@ pub(super) fn answer(
         // nginx would otherwise keep events back until a buffer is full.
         (HeaderName::from_static("x-accel-buffering"), "no"),
     ];
-    // Polled together with its stream, a token of its own shares no lock with other streams.
-    let shutdown = shutdown.child_token();
-    let until = async move {
-        tokio::select! {
-            () = shutdown.cancelled() => {}
-            () = listener.over() => {}
-        }
-    };
-    let stream = EventStream::new(subscription, until, HEARTBEAT);
     (headers, Body::from_stream(stream)).into_response()
+}
+
+/// The beginning of a stream without positions: when to connect again.
+pub(super) fn opening() -> Bytes {
+    frame(retry(), None)
+}
+
+/// When the first heartbeat is due: early, so that the heartbeats of many streams spread.
+pub(super) fn first_heartbeat(interval: Duration) -> Duration {
+    interval.mul_f64(rand::rng().random())
+}
+
+/// Adds an event without an `id`.
+pub(super) fn write_event(out: &mut Vec<u8>, name: &str, data: &impl Serialize) {
+    out.extend_from_slice(b"event: ");
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b"\ndata: ");
+    // Writing these to memory cannot fail, and what is written has no line breaks.
+    let _ = serde_json::to_writer(&mut *out, data);
+    out.extend_from_slice(b"\n\n");
+}
+
+fn retry() -> String {
+    format!("retry: {}\n", rand::rng().random_range(RETRY))
 }
 
 struct EventStream {
     subscription: Subscription,
+    sessions: Watch,
     opening: Option<Bytes>,
     /// The position that the client was told last.
     told: Option<Cursor>,
@@ -64,25 +112,24 @@ struct EventStream {
 impl EventStream {
     fn new(
         subscription: Subscription,
+        sessions: Watch,
         until: impl Future<Output = ()> + Send + 'static,
         interval: Duration,
     ) -> Self {
-        let mut rng = rand::rng();
         let told = subscription.position();
-        let retry = format!("retry: {}\n", rng.random_range(RETRY));
-        // The first one early, so that the heartbeats of many listeners spread.
-        let first = interval.mul_f64(rng.random());
         Self {
             subscription,
-            opening: Some(frame(retry, told)),
+            sessions,
+            opening: Some(frame(retry(), told)),
             told,
-            heartbeat: Box::pin(tokio::time::sleep(first)),
+            heartbeat: Box::pin(tokio::time::sleep(first_heartbeat(interval))),
             interval,
             until: Box::pin(until),
         }
     }
 
     fn beat(&mut self) -> Bytes {
+        self.sessions.follow();
         let position = self.subscription.position();
         let news = position.filter(|_| position != self.told);
         self.told = position;
@@ -99,6 +146,9 @@ impl Stream for EventStream {
         }
         if let Some(opening) = self.opening.take() {
             return Poll::Ready(Some(Ok(opening)));
+        }
+        if let Poll::Ready(seen) = self.sessions.poll_next(cx) {
+            return Poll::Ready(Some(Ok(session_frame(&seen))));
         }
         match self.subscription.poll_next(cx) {
             Poll::Ready(Delivery::Event(event)) => {
@@ -128,14 +178,22 @@ fn frame(mut line: String, position: Option<Cursor>) -> Bytes {
     Bytes::from(line)
 }
 
+fn session_frame(seen: &Seen) -> Bytes {
+    let mut frame = Vec::new();
+    write_event(&mut frame, "session", &SessionEvent::of(seen, None));
+    frame.into()
+}
+
 /// It has no `id`: the events behind it have, and until one has arrived the gap must be told again.
 fn gap_frame(gap: &Gap) -> Bytes {
-    let data = serde_json::to_string(gap).unwrap_or_default();
-    Bytes::from(format!("event: gap\ndata: {data}\n\n"))
+    let mut frame = Vec::new();
+    write_event(&mut frame, "gap", gap);
+    frame.into()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
     use std::sync::Arc;
     use std::time::SystemTime;
 
@@ -154,7 +212,8 @@ mod tests {
         let topics = TopicFilter::parse("wanted").ok();
         let subscription = hub.subscribe([device.clone()], topics, After::Now);
         let interval = Duration::from_millis(5);
-        let mut stream = EventStream::new(subscription, std::future::pending(), interval);
+        let sessions = Watch::new(Arc::default(), &BTreeMap::new());
+        let mut stream = EventStream::new(subscription, sessions, std::future::pending(), interval);
         let mut next = async || {
             let Ok(frame) = stream.next().await.unwrap();
             String::from_utf8(frame.to_vec()).unwrap()

@@ -178,6 +178,11 @@ impl Detached {
         assert!(matches!(self.commands.recv().await, Some(Command::Connect)));
     }
 
+    /// Notes a connection.
+    pub(crate) fn connected(&self) {
+        self.status.connected(crate::broker::MqttVersion::V5, None);
+    }
+
     /// Notes what went wrong.
     pub(crate) fn trouble(&self, state: super::State, what: &str, hint: &'static str) {
         self.status.trouble(state, what.to_owned(), hint);

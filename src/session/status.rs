@@ -1,10 +1,11 @@
-//! What a session tells about itself: for answers, health and metrics.
+//! What a session tells about itself: for answers, health, metrics, and those who watch it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
+use futures_util::task::AtomicWaker;
 use tokio::sync::Notify;
 
 use super::spec::ConnectSpec;
@@ -109,6 +110,10 @@ pub struct Snapshot {
 #[derive(Debug)]
 pub struct Status {
     snapshot: Mutex<Snapshot>,
+    /// Names the snapshot: another one for each change, and never that of another session.
+    revision: AtomicU64,
+    /// Those who are woken when the snapshot changes, by address.
+    watchers: Mutex<HashMap<usize, Arc<AtomicWaker>>>,
     /// The protocol version of the last connection, for the per-message path: 0 before the first.
     spoken: AtomicU8,
     /// Whether the broker has not answered all subscriptions of the connection yet.
@@ -155,6 +160,8 @@ impl Status {
                 last_answer: None,
                 attempts: 0,
             }),
+            revision: AtomicU64::new(next_revision()),
+            watchers: Mutex::default(),
             spoken: AtomicU8::new(0),
             subscribing: AtomicBool::new(false),
             ordered: AtomicU64::new(0),
@@ -181,14 +188,12 @@ impl Status {
 
     /// How it connects; `None` of a session that never does.
     pub fn connect(&self) -> Option<Arc<ConnectSpec>> {
-        let connect = self.connect.lock();
-        connect.unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.connect).clone()
     }
 
     /// It connects in another way from now on.
     pub(super) fn set_connect(&self, connect: Arc<ConnectSpec>) {
-        let mut own = (self.connect.lock()).unwrap_or_else(PoisonError::into_inner);
-        *own = Some(connect);
+        *lock(&self.connect) = Some(connect);
     }
 
     /// Why the broker refuses a subscription of this device, if it does.
@@ -202,7 +207,7 @@ impl Status {
     }
 
     fn refused(&self) -> MutexGuard<'_, BTreeMap<DeviceId, Reason>> {
-        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.refused)
     }
 
     /// Counts, for the session and for its connector.
@@ -284,14 +289,32 @@ impl Status {
             || self.obeyed.load(Ordering::Acquire) != self.ordered.load(Ordering::Acquire)
     }
 
+    /// Names what [`snapshot`](Self::snapshot) gives: whoever remembers it sees whether something has changed since. No
+    /// two sessions have one in common, so it also shows that a session was replaced.
+    pub fn revision(&self) -> u64 {
+        self.revision.load(Ordering::Acquire)
+    }
+
+    /// From now on this is woken by every change of the snapshot.
+    pub(crate) fn join(&self, waker: &Arc<AtomicWaker>) {
+        let mut watchers = lock(&self.watchers);
+        watchers.insert(Arc::as_ptr(waker).addr(), Arc::clone(waker));
+    }
+
+    /// From now on it is not.
+    pub(crate) fn leave(&self, waker: &Arc<AtomicWaker>) {
+        lock(&self.watchers).remove(&Arc::as_ptr(waker).addr());
+    }
+
+    #[cfg(test)]
+    pub(crate) fn watchers(&self) -> usize {
+        lock(&self.watchers).len()
+    }
+
     /// Changes the state; `since` only when it is another one.
     pub(super) fn enter(&self, state: State) {
-        let mut snapshot = self.lock();
-        if snapshot.state != state {
-            snapshot.state = state;
-            snapshot.since = SystemTime::now();
-            drop(snapshot);
-            self.changed.notify_waiters();
+        if self.state() != state {
+            self.change(|snapshot| snapshot.enter(state));
         }
     }
 
@@ -299,53 +322,99 @@ impl Status {
     pub(super) fn connected(&self, version: MqttVersion, token_expires_at: Option<SystemTime>) {
         self.subscribing.store(true, Ordering::Release);
         self.refused().clear();
-        self.enter(State::Connected);
-        let mut snapshot = self.lock();
-        snapshot.attempts += 1;
-        snapshot.version = Some(version);
-        snapshot.token_expires_at = token_expires_at;
         let level = match version {
             MqttVersion::V5 => 5,
             MqttVersion::V311 => 4,
         };
         self.spoken.store(level, Ordering::Relaxed);
         self.count(1, |counters| &counters.connects);
-        drop(snapshot);
-        self.changed.notify_waiters();
+        self.change(|snapshot| {
+            snapshot.enter(State::Connected);
+            snapshot.attempts += 1;
+            snapshot.version = Some(version);
+            snapshot.token_expires_at = token_expires_at;
+        });
     }
 
     /// Notes what went wrong without ending the connection.
     pub(super) fn note(&self, what: String, hint: &'static str) {
-        self.lock().last_trouble = Some(Trouble {
-            what,
-            hint,
-            at: SystemTime::now(),
-        });
+        self.change(|snapshot| snapshot.note(what, hint));
     }
 
     /// Notes what went wrong and where that leaves the session.
     pub(super) fn trouble(&self, state: State, what: String, hint: &'static str) {
-        self.enter(state);
+        self.change(|snapshot| {
+            snapshot.enter(state);
+            snapshot.attempts += 1;
+            snapshot.token_expires_at = None;
+            snapshot.note(what, hint);
+        });
+    }
+
+    /// Changes the snapshot, so that nobody sees half of it, and then wakes those who wait for that.
+    fn change(&self, change: impl FnOnce(&mut Snapshot)) {
         let mut snapshot = self.lock();
-        snapshot.token_expires_at = None;
-        snapshot.attempts += 1;
-        snapshot.last_trouble = Some(Trouble {
+        change(&mut snapshot);
+        self.revision.store(next_revision(), Ordering::Release);
+        drop(snapshot);
+        self.changed.notify_waiters();
+        for watcher in lock(&self.watchers).values() {
+            watcher.wake();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Snapshot> {
+        lock(&self.snapshot)
+    }
+}
+
+impl Snapshot {
+    fn enter(&mut self, state: State) {
+        if self.state != state {
+            self.state = state;
+            self.since = SystemTime::now();
+        }
+    }
+
+    fn note(&mut self, what: String, hint: &'static str) {
+        self.last_trouble = Some(Trouble {
             what,
             hint,
             at: SystemTime::now(),
         });
-        drop(snapshot);
-        self.changed.notify_waiters();
     }
+}
 
-    fn lock(&self) -> MutexGuard<'_, Snapshot> {
-        self.snapshot.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn next_revision() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_change_has_a_revision_of_its_own_and_the_same_state_again_is_none() {
+        let (one, two) = (Status::default(), Status::default());
+        assert_ne!(one.revision(), two.revision());
+        let mut seen = vec![one.revision()];
+        one.enter(State::Idle);
+        assert_eq!(one.revision(), seen[0]);
+        one.enter(State::Connecting);
+        seen.push(one.revision());
+        one.connected(MqttVersion::V5, None);
+        seen.push(one.revision());
+        one.note("odd".to_owned(), "look");
+        seen.push(one.revision());
+        one.trouble(State::BackingOff, "gone".to_owned(), "wait");
+        seen.push(one.revision());
+        assert!(seen.is_sorted_by(|a, b| a < b), "{seen:?}");
+    }
 
     #[test]
     fn each_state_has_a_place_of_its_own() {

@@ -8,7 +8,7 @@ use tracing::{debug, warn};
 
 use super::desk::{Awaited, Desk};
 use super::platform::{PlatformOutcome, Verdict};
-use super::{Accepted, Road, UplinkError, Uplinks, Wishes};
+use super::{Accepted, Receipt, Road, UplinkError, Uplinks, Wishes};
 use crate::device::DeviceId;
 use crate::message::{ContentType, UplinkId};
 use crate::registry::Device;
@@ -184,6 +184,9 @@ impl Road {
     fn write_answer(&self, device: &DeviceId, uplink: UplinkId, outcome: PlatformOutcome) {
         if self.recent.answered(uplink, device, &outcome) {
             self.desk.written(uplink, &outcome);
+            if let Some(receipt) = self.recent.get(uplink) {
+                self.feed.tell(|| receipt);
+            }
             return;
         }
         let Some(store) = self.store.clone() else {
@@ -193,9 +196,11 @@ impl Road {
             warn!("more answers of platforms come than can be written on receipts");
             return;
         };
-        let (device, desk) = (device.clone(), Arc::clone(&self.desk));
+        let (device, desk, feed) = (device.clone(), self.desk.clone(), self.feed.clone());
         self.tasks.spawn(async move {
-            write_on_stored(&*store, &desk, &device, uplink, outcome).await;
+            if let Some(receipt) = write_on_stored(&*store, &desk, &device, uplink, outcome).await {
+                feed.tell(|| receipt);
+            }
             drop(permit);
         });
     }
@@ -207,37 +212,44 @@ impl Road {
         settled: Answer<()>,
         receipt: &ReceiptRecord,
     ) {
-        let (store, desk) = (Arc::clone(store), Arc::clone(&self.desk));
+        let (store, desk, feed) = (store.clone(), self.desk.clone(), self.feed.clone());
         let (device, uplink) = (receipt.device.clone(), receipt.id);
         self.tasks.spawn(async move {
             // Whether it is durable or only in memory yet: it can be read now.
             let _ = settled.await;
-            if let Some(outcome) = desk.recorded(uplink) {
-                write_on_stored(&*store, &desk, &device, uplink, outcome).await;
+            if let Some(outcome) = desk.recorded(uplink)
+                && let Some(receipt) =
+                    write_on_stored(&*store, &desk, &device, uplink, outcome).await
+            {
+                feed.tell(|| receipt);
             }
         });
     }
 }
 
+/// Gives the receipt with the answer, where there is one.
 async fn write_on_stored(
     store: &dyn Engine,
     desk: &Desk,
     device: &DeviceId,
     uplink: UplinkId,
     outcome: PlatformOutcome,
-) {
+) -> Option<Receipt> {
     match store.receipt(uplink).await {
         // One that is queued will be sent again, and answered again.
         Ok(Some(receipt))
             if receipt.device == *device && receipt.status != ReceiptStatus::Queued =>
         {
-            store.put_receipts(vec![ReceiptRecord {
+            let answered = ReceiptRecord {
                 platform: Some(outcome.to_text()),
                 ..receipt
-            }]);
+            };
+            store.put_receipts(vec![answered.clone()]);
             desk.written(uplink, &outcome);
+            return Some(answered.into());
         }
         Ok(_) => debug!(%device, "the platform answered to an uplink without a receipt"),
         Err(error) => warn!(%device, "a platform's answer is not on its receipt: {error}"),
     }
+    None
 }

@@ -300,6 +300,10 @@ impl Road {
                 self.answer_behind(store, settled, &record);
             }
         }
+        if let Some(at) = receipt.completed_at.filter(|_| sent) {
+            device.lane.set_delivered_at(at);
+        }
+        self.feed.tell(|| receipt.clone());
         device.lane.tell(uplink.seq, &receipt);
     }
 }

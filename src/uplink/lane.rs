@@ -11,8 +11,9 @@
 //! store holds nothing that is not on its way, the lane is direct again. So accepted order is broker order throughout.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::{Notify, oneshot};
 
@@ -24,6 +25,8 @@ pub struct Lane {
     /// Whether uplinks go to the store first. Read without the lock on the per-message path: an uplink that comes in the
     /// same moment as the change has no order relative to it.
     stored: AtomicBool,
+    /// When the last uplink was delivered, in microseconds since the epoch; 0 before the first.
+    delivered_at: AtomicU64,
     inner: Mutex<Inner>,
     /// Something changed that the drain may wait for.
     pub(super) changed: Notify,
@@ -55,6 +58,18 @@ impl Lane {
     /// Whether uplinks go to the store first.
     pub fn is_stored(&self) -> bool {
         self.stored.load(Ordering::Acquire)
+    }
+
+    /// When the device's last uplink since the start was delivered, or sent with QoS 0.
+    pub fn delivered_at(&self) -> Option<SystemTime> {
+        let micros = self.delivered_at.load(Ordering::Relaxed);
+        (micros > 0).then(|| UNIX_EPOCH + Duration::from_micros(micros))
+    }
+
+    pub(super) fn set_delivered_at(&self, at: SystemTime) {
+        let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let micros = u64::try_from(since.as_micros()).unwrap_or(0);
+        self.delivered_at.store(micros, Ordering::Relaxed);
     }
 
     /// Sends everything that comes from now on to the store first; `true` when a drain has to be started.

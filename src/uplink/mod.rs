@@ -8,6 +8,7 @@
 //! - `drain`: feeding what is stored to the session
 //! - [`Receipt`]: what became of one uplink
 //! - [`IdempotencyKey`]: requests that may be sent twice
+//! - [`ReceiptWatch`]: receipts as they come about
 //! - `confirm`, `desk`, [`PlatformOutcome`]: the platform's own answer, where there is one
 
 mod check;
@@ -15,6 +16,7 @@ mod confirm;
 mod desk;
 mod drain;
 mod error;
+mod feed;
 mod key;
 mod lane;
 mod platform;
@@ -33,6 +35,7 @@ use tracing::warn;
 
 pub use check::{CheckError, check};
 pub use error::UplinkError;
+pub use feed::{ReceiptWatch, Told};
 #[cfg(test)]
 pub(crate) use key::fingerprint;
 pub use key::{IdempotencyKey, KeyFormError, MAX_KEY_BYTES};
@@ -128,6 +131,7 @@ impl Uplinks {
             store,
             recent: RecentReceipts::new(recent_receipts),
             desk: Arc::default(),
+            feed: Arc::default(),
             writes: Arc::new(Semaphore::new(confirm::WRITES)),
             tasks: TaskTracker::new(),
             hurry: AtomicBool::new(false),
@@ -261,6 +265,17 @@ impl Uplinks {
     /// What waits on disk for a device's broker; `None` when nothing does, or when there is no store.
     pub fn backlog(&self, device: &DeviceId) -> Option<Backlog> {
         self.road.store.as_ref()?.backlog(device)
+    }
+
+    /// The same for all devices for which something waits.
+    pub fn backlogs(&self) -> Vec<(DeviceId, Backlog)> {
+        let store = self.road.store.as_ref();
+        store.map(|store| store.backlogs()).unwrap_or_default()
+    }
+
+    /// Watches receipts as they come about, from now on.
+    pub fn watch(&self) -> ReceiptWatch {
+        self.road.feed.watch()
     }
 
     /// Whether what cannot be confirmed in time is stored.

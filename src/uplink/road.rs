@@ -10,6 +10,7 @@ use tokio_util::task::TaskTracker;
 
 use super::desk::Desk;
 use super::error::UplinkError;
+use super::feed::Feed;
 use super::key::{self, IdempotencyKey};
 use super::platform::PlatformOutcome;
 use super::receipt::{Receipt, RecentReceipts};
@@ -28,6 +29,7 @@ pub(super) struct Road {
     pub(super) store: Option<Arc<dyn Engine>>,
     pub(super) recent: RecentReceipts,
     pub(super) desk: Arc<Desk>,
+    pub(super) feed: Arc<Feed>,
     /// Bounds the answers that are being written on stored receipts.
     pub(super) writes: Arc<Semaphore>,
     pub(super) tasks: TaskTracker,
@@ -119,7 +121,10 @@ impl Road {
         wait: Duration,
     ) -> Result<Receipt, UplinkError> {
         if let Some(outcome) = self.wait_for(&mut ticket, Instant::now() + wait).await {
-            let mut receipt = order.settled(outcome, ticket.attempts())?;
+            let attempts = ticket.attempts();
+            let settled = order.settled(outcome, attempts);
+            let mut receipt =
+                settled.inspect_err(|error| self.tell_failed(&order, attempts, error))?;
             self.recent.put(receipt.clone());
             if order.expects_answer
                 && let Some(answer) = self.desk.recorded(order.id)
@@ -128,10 +133,15 @@ impl Road {
                 self.desk.written(order.id, &answer);
                 receipt.platform = Some(answer);
             }
+            if let Some(at) = receipt.completed_at {
+                device.lane.set_delivered_at(at);
+            }
+            self.feed.tell(|| receipt.clone());
             return Ok(receipt);
         }
         if self.store.is_none() {
-            return order.given_up(ticket, || not_sent(device));
+            let given_up = order.given_up(ticket, || not_sent(device));
+            return given_up.inspect_err(|error| self.tell_failed(&order, 1, error));
         }
         // Not the request's own task: a client that goes away now must not leave the uplink half stored.
         let (road, device) = (Arc::clone(self), Arc::clone(device));
@@ -178,9 +188,11 @@ impl Road {
         device.lane.begin_shadow(stored.seq);
         if let Err(error) = store.enqueue(stored.clone(), None).await {
             device.lane.end_shadow(stored.seq);
-            return order.given_up(ticket, || error.into());
+            let given_up = order.given_up(ticket, || error.into());
+            return given_up.inspect_err(|error| self.tell_failed(&order, 1, error));
         }
         let queued = order.receipt(ReceiptStatus::Queued);
+        self.feed.tell(|| queued.clone());
         let road = Arc::clone(&self);
         self.tasks.spawn(async move {
             let outcome = tokio::select! {
@@ -219,9 +231,13 @@ impl Road {
         });
         let stored = drain::queued(&order.uplink, order.qos, seq, order.id, order.accepted_at);
         // Not the request's own task, so that the place is given back whatever becomes of the request.
-        let lane = Arc::clone(device);
+        let (road, lane, told) = (Arc::clone(self), Arc::clone(device), queued.clone());
         let writing = self.tasks.spawn(async move {
             let written = store.enqueue(stored, answer).await;
+            if written.is_ok() {
+                // Before the drain may send it, so that those who watch see it queued first.
+                road.feed.tell(|| told);
+            }
             lane.lane.end_write(seq, written.is_ok());
             written
         });
@@ -282,6 +298,27 @@ impl Road {
         });
         let (receipt, replayed) = delivering.await.map_err(|_| UplinkError::Closing)??;
         confirmed(receipt).map(|receipt| Accepted { receipt, replayed })
+    }
+
+    /// Tells those who watch of an uplink that ended without being stored. What was not even tried for want of a
+    /// connection or of room is a matter between the bridge and its client.
+    fn tell_failed(&self, order: &Order, attempts: u32, error: &UplinkError) {
+        let (status, reason) = match error {
+            UplinkError::Refused { reason, .. } | UplinkError::ConnectionRefused { reason, .. } => {
+                (ReceiptStatus::Refused, Some(*reason))
+            }
+            UplinkError::Unusable(_) | UplinkError::Check(_) => (ReceiptStatus::Refused, None),
+            UplinkError::Expired => (ReceiptStatus::Expired, None),
+            UplinkError::Unconfirmed => (ReceiptStatus::Unknown, None),
+            _ => return,
+        };
+        self.feed.tell(|| Receipt {
+            reason,
+            detail: Some(error.to_string().into()),
+            attempts,
+            completed_at: Some(SystemTime::now()),
+            ..order.receipt(status)
+        });
     }
 
     pub(super) fn start_drain(self: &Arc<Self>, device: &Arc<Device>) {

@@ -11,6 +11,7 @@ mod crowd;
 mod demo;
 mod documentation;
 mod downlinks;
+mod events;
 pub mod harness;
 mod hostile;
 mod idempotency;

@@ -116,6 +116,11 @@ impl Bridge {
         self.sessions.remove(device).unwrap()
     }
 
+    /// The session of a device, which stays with the bridge.
+    pub(super) fn detached(&self, device: &str) -> &Detached {
+        &self.sessions[device]
+    }
+
     /// A downlink arrives.
     pub(super) fn arrives(&self, device: &str, topic: &str, payload: &str) -> Cursor {
         self.hub.accept(&Downlink {

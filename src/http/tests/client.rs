@@ -1,6 +1,6 @@
 //! An HTTP client that sends a request exactly as it is written.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -52,6 +52,8 @@ pub(super) struct Exchange {
     pub(super) status: u16,
     pub(super) headers: BTreeMap<String, String>,
     reader: BufReader<tokio::net::tcp::OwnedReadHalf>,
+    /// Frames that came with one before.
+    frames: VecDeque<String>,
     /// Kept, as its end would end the connection.
     _writer: tokio::task::JoinHandle<tokio::net::tcp::OwnedWriteHalf>,
 }
@@ -86,6 +88,7 @@ pub(super) async fn open(address: SocketAddr, line: &str, headers: &str, body: &
         status,
         headers,
         reader,
+        frames: VecDeque::new(),
         _writer: writer,
     }
 }
@@ -138,13 +141,17 @@ impl Exchange {
         }
     }
 
-    /// The next server-sent event that is not only a comment; `None` at the end of the stream.
+    /// The next server-sent event, or comment; `None` at the end of the stream.
     pub(super) async fn event(&mut self) -> Option<Frame> {
+        if self.frames.is_empty() {
+            // No frame is in two chunks.
+            let chunk = String::from_utf8(self.chunk().await?).unwrap();
+            assert!(chunk.ends_with("\n\n"), "{chunk:?}");
+            let frames = chunk.trim_end().split("\n\n").map(str::to_owned);
+            self.frames.extend(frames);
+        }
         let mut frame = Frame::default();
-        // Every frame is sent as one chunk.
-        let chunk = String::from_utf8(self.chunk().await?).unwrap();
-        assert!(chunk.ends_with("\n\n"), "{chunk:?}");
-        for line in chunk.trim_end().split('\n') {
+        for line in self.frames.pop_front()?.split('\n') {
             match line.split_once(": ") {
                 Some(("id", id)) => frame.id = Some(id.to_owned()),
                 Some(("event", event)) => frame.event = event.to_owned(),

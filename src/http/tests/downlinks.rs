@@ -4,12 +4,22 @@ use serde_json::json;
 
 use super::bridge::Bridge;
 use super::client::{Exchange, get, open, poll, send};
+use crate::device::DeviceId;
 use crate::downlink::Limits;
 use crate::http::downlink_form::DownlinkPage;
+use crate::session::State;
 
 const PLAIN: &str = "/v1/devices/plain/downlinks";
 
 async fn listen(bridge: &Bridge, path: &str, headers: &str) -> Exchange {
+    // So that there is nothing to tell of them.
+    for device in ["plain", "other"] {
+        let id = DeviceId::parse(device).unwrap();
+        let known = bridge.registry.get(&id).unwrap();
+        if known.session.status().state() == State::Idle {
+            bridge.detached(device).connected();
+        }
+    }
     let headers = format!("Accept: text/event-stream\r\n{headers}");
     open(bridge.address, &format!("GET {path}"), &headers, b"").await
 }
@@ -311,4 +321,33 @@ async fn shutting_down_ends_streams_and_polls() {
         assert_eq!(stream.event().await, None);
     }
     assert_eq!(polling.await.unwrap().json()["events"], json!([]));
+}
+
+#[tokio::test]
+async fn a_session_that_changes_is_told_and_leaves_the_position_alone() {
+    let bridge = Bridge::start().await;
+    let headers = "Accept: text/event-stream\r\n";
+    let mut stream = open(bridge.address, &format!("GET {PLAIN}"), headers, b"").await;
+    assert!(stream.event().await.unwrap().retry.is_some());
+    let first = stream.event().await.unwrap();
+    assert_eq!((first.id, first.event.as_str()), (None, "session"));
+    let since = first.data["since"].clone();
+    let idle = json!({"device": "plain", "connector": "lan", "state": "idle", "since": since});
+    assert_eq!(first.data, idle);
+
+    let session = bridge.detached("plain");
+    session.connected();
+    let connected = stream.event().await.unwrap();
+    assert_eq!(connected.data["state"], "connected");
+    let cursor = bridge.arrives("plain", "t", "1");
+    assert_eq!(stream.event().await.unwrap().id, Some(cursor.to_string()));
+    bridge.detached("other").connected();
+    session.trouble(State::TakenOver, "another client", "look for it");
+    let trouble = stream.event().await.unwrap();
+    assert_eq!((trouble.id, trouble.event.as_str()), (None, "session"));
+    assert_eq!(trouble.data["state"], "taken_over");
+    assert_eq!(trouble.data["last_error"]["what"], "another client");
+    assert_eq!(trouble.data["last_error"]["hint"], "look for it");
+    bridge.arrives("plain", "t", "2");
+    assert_eq!(stream.event().await.unwrap().data["payload"], 2);
 }

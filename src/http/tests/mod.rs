@@ -4,6 +4,7 @@ mod bridge;
 mod client;
 mod devices;
 mod downlinks;
+mod events;
 mod https;
 mod keys;
 mod listener;
