@@ -10,7 +10,7 @@ use super::survey::{Figures, Survey};
 use super::watch::{Seen, Watch};
 use crate::device::{ConnectorName, DeviceId};
 use crate::profile::{Binding, Profile, ScopeValues, builtin};
-use crate::registry::{Connector, Device, Registry};
+use crate::registry::{Connector, Device, Registry, Signing};
 use crate::session::{Detached, State};
 
 /// A device of the profile `plain`, and its session.
@@ -43,6 +43,7 @@ fn device(id: &str) -> (Device, Detached) {
     });
     let device = Device {
         lane: Default::default(),
+        signing: Signing::None,
         id,
         connector,
         session,

@@ -56,11 +56,15 @@ async fn answer(broker: &Mosquitto, message: &Message, code: u16, messages: &[&s
     broker.access().publish(&ack).await.accepted();
 }
 
+/// Waits for both answers: the platform's may be known before the broker's has been written down.
 async fn until_receipt_says(bridge: &TestBridge, path: &str, verdict: &str) -> Value {
     eventually(
-        "the platform's answer on the receipt",
+        "the broker's and the platform's answer on the receipt",
         DEADLINE,
-        async || bridge.http.get(path).await.json()["platform"]["status"] == verdict,
+        async || {
+            let receipt = bridge.http.get(path).await.json();
+            receipt["platform"]["status"] == verdict && receipt["status"] != "queued"
+        },
     )
     .await;
     bridge.http.get(path).await.json()
