@@ -71,15 +71,15 @@ impl Reader {
     }
 
     /// Does what a page says, from its beginning to its end. `outside` stands in for what the page asks of a platform's
-    /// own pages: it is given what the page shows next, and makes it happen.
-    pub async fn follow(mut self, page: &Page, mut outside: impl AsyncFnMut(&str)) {
+    /// own pages: it is given what the page shows next, and what the last command has printed, and makes it happen.
+    pub async fn follow(mut self, page: &Page, mut outside: impl AsyncFnMut(&str, &str)) {
         for block in &page.blocks {
             let place = format!("{}:{}", page.path.display(), block.line);
             match block.language.as_str() {
                 "toml" => self.write(block),
                 "sh" => self.run(block, &place).await,
                 "text" if block.is_output => {
-                    outside(&block.text).await;
+                    outside(&block.text, &self.printed[0].join("\n")).await;
                     self.look(block, &place).await;
                 }
                 _ => {}
