@@ -102,8 +102,12 @@ connector = "plant"
         let folder = tempfile::tempdir().unwrap();
         let made = keys::Command::New {
             algorithm: keys::NewAlgorithm::Es256,
-            out: folder.path().join("key.pem"),
+            out: Some(folder.path().join("key.pem")),
             passphrase_file: None,
+            device: None,
+            config: ConfigFile {
+                path: Default::default(),
+            },
         };
         let public = made.run().unwrap();
         let token = run(folder.path(), "pump-1").unwrap();
