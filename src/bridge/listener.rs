@@ -1,14 +1,16 @@
 //! How the main listener is spoken to, from the configuration. For the start, and for a change while it runs.
 
+use super::open_files;
 use super::plan::PlanError;
 use super::reach::{self, PlanWarning};
-use crate::config::{self, Https};
-use crate::http::{ClientAuthorities, ConnectionLimits, ListenerSettings, Tls};
+use crate::config::{Config, Https};
+use crate::http::{ClientAuthorities, ConnectionLimits, ListenerSettings, Origins, Tls};
 
 /// Reads the listener's certificate and what else it needs; warns of a certificate that will not do for long.
 pub fn listener_settings(
-    http: &config::Http,
+    config: &Config,
 ) -> Result<(ListenerSettings, Vec<PlanWarning>), PlanError> {
+    let http = &config.http;
     let mut warnings = Vec::new();
     let tls = match &http.https {
         Some(https) => Some(tls(https, &mut warnings)?),
@@ -16,14 +18,19 @@ pub fn listener_settings(
     };
     let connections = &http.connections;
     let limits = ConnectionLimits {
-        max: connections.max,
+        max: open_files::affordable(connections.max, config.devices.len()),
         per_address: connections.per_address,
         max_head: connections.max_head,
         max_headers: connections.max_headers,
         head_time: connections.head_timeout,
         idle_time: connections.idle_timeout,
     };
-    Ok((ListenerSettings { tls, limits }, warnings))
+    let settings = ListenerSettings {
+        tls,
+        limits,
+        origins: Origins::new(&http.cors_origins),
+    };
+    Ok((settings, warnings))
 }
 
 fn tls(https: &Https, warnings: &mut Vec<PlanWarning>) -> Result<Tls, PlanError> {

@@ -1,6 +1,7 @@
 //! The composition root: a configuration becomes listeners, sessions and roads; they run, and are drained in order.
 
 mod listener;
+mod open_files;
 mod plan;
 mod reach;
 
@@ -18,6 +19,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 pub use listener::listener_settings;
+pub use open_files::raise as raise_open_files;
 pub use plan::{Plan, PlanError, plan, token_spec};
 pub use reach::PlanWarning;
 
@@ -80,7 +82,7 @@ impl Bridge {
     /// Builds everything and binds the listeners. Whatever is wrong is found here, before anything runs.
     pub async fn bind(config: &Config) -> Result<Self, StartError> {
         let (settings, warnings) =
-            listener_settings(&config.http).map_err(|error| StartError::Plan(vec![error]))?;
+            listener_settings(config).map_err(|error| StartError::Plan(vec![error]))?;
         let store = open_store(config)?;
         let hub = Arc::new(hub(config, store.clone()));
         let (intake, writer) = downlink::intake(&hub);
@@ -118,7 +120,6 @@ impl Bridge {
                 ..HttpLimits::default()
             },
             receipts: config.store.limits.receipts,
-            cors_origins: config.http.cors_origins.clone(),
             shutdown: CancellationToken::new(),
         };
         let main = listen("http.listen", config.http.listen).await?;
@@ -282,7 +283,7 @@ pub fn verify(config: &Config) -> Result<Vec<PlanWarning>, Vec<PlanError>> {
         fn answered(&self, _: &DeviceId, _: Bytes) {}
     }
     let shared = shared(config, Arc::new(Nowhere), Arc::new(Nowhere));
-    match (plan(config, &shared), listener_settings(&config.http)) {
+    match (plan(config, &shared), listener_settings(config)) {
         (Ok(plan), Ok((_, mut warnings))) => {
             warnings.extend(plan.warnings);
             Ok(warnings)

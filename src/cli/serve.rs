@@ -7,7 +7,7 @@ use tracing::{info, warn};
 
 use super::error::CliError;
 use super::{ConfigFile, logging, signals};
-use crate::bridge::{Bridge, StartError};
+use crate::bridge::{self, Bridge, StartError};
 use crate::config::Config;
 
 const EXAMPLES: &str = "\
@@ -33,6 +33,7 @@ impl Args {
         for warning in &config.warnings {
             warn!("{warning}");
         }
+        bridge::raise_open_files();
         signals::run(|shutdown| run_bridge(config, shutdown))
     }
 }

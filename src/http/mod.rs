@@ -57,6 +57,7 @@ use axum::response::{IntoResponse, Response};
 use tokio_util::sync::CancellationToken;
 
 pub use body::BodyPace;
+pub use cors::Origins;
 pub use health::management;
 pub use observer::{Observer, http_tally};
 pub use openapi::{openapi, openapi_json};
@@ -89,8 +90,6 @@ pub struct Api {
     pub limits: HttpLimits,
     /// How long receipts are kept, as far as the store keeps them: for those who ask too late.
     pub receipts: ReceiptLimits,
-    /// Origins of web pages that may use the interface from a browser.
-    pub cors_origins: Vec<String>,
     /// Ends every stream when the program ends.
     pub shutdown: CancellationToken,
 }
@@ -125,7 +124,7 @@ impl Default for HttpLimits {
 /// The routes of the main listener.
 pub fn router(api: Api) -> Router {
     let guard = &Guard::new(api.access);
-    let router = Router::new()
+    Router::new()
         .merge(uplinks::router(guard, api.uplinks.clone(), api.limits))
         .merge(batch::router(
             guard,
@@ -151,12 +150,7 @@ pub fn router(api: Api) -> Router {
         .merge(devices::router(guard, api.registry, api.uplinks))
         .merge(openapi::router())
         .fallback(no_route)
-        .method_not_allowed_fallback(no_method);
-    // A layer costs every request a little, so it is only there where somebody asked for it.
-    match cors::layer(&api.cors_origins) {
-        Some(cors) => router.layer(cors),
-        None => router,
-    }
+        .method_not_allowed_fallback(no_method)
 }
 
 async fn no_route(uri: Uri) -> Problem {

@@ -41,6 +41,7 @@ pub(super) enum Kind {
     KeyOtherBody,
     UnknownUplink,
     HeadTooLarge,
+    CrossSite,
     TooManyConnections,
     Unauthenticated,
     InvalidToken,
@@ -139,6 +140,7 @@ impl Kind {
                 "head-too-large",
                 "Head too large",
             ),
+            Self::CrossSite => (S::FORBIDDEN, "cross-site", "Sent by a web page"),
             Self::TooManyConnections => (
                 S::SERVICE_UNAVAILABLE,
                 "too-many-connections",

@@ -1,5 +1,6 @@
 //! One connection, from its first byte to its end.
 
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -12,7 +13,6 @@ use tokio_rustls::TlsAcceptor;
 
 use super::first::{self, Spoken};
 use super::heads::Heads;
-use super::limits::ConnectionLimits;
 use super::pulse::{Ask, Pulse};
 use super::requests::Requests;
 use super::stall::Stalling;
@@ -47,6 +47,7 @@ pub(super) async fn serve(
     settings: Arc<ListenerSettings>,
     served: Served,
     pulse: Arc<Pulse>,
+    client: SocketAddr,
 ) {
     // An answer is written at once and must not wait for more to come.
     if let Err(error) = stream.set_nodelay(true) {
@@ -55,40 +56,39 @@ pub(super) async fn serve(
     let Ok(spoken) = first::look(&stream).await else {
         return;
     };
-    let limits = settings.limits;
     let requests = Requests {
         served,
         pulse: Arc::clone(&pulse),
         peer: None,
-        max_headers: limits.max_headers,
+        settings: Arc::clone(&settings),
     };
     // Boxed, so that a connection in plain text does not pay for what it does not need.
     match (&settings.tls, spoken) {
         (_, Spoken::Nothing) => {}
-        (Some(tls), Spoken::Tls) => Box::pin(secure(stream, tls, requests, &limits)).await,
-        (Some(_), Spoken::Http1 | Spoken::Http2) => Box::pin(turn_away(stream)).await,
-        (Some(_), Spoken::Other) => tracing::debug!("a client does not speak TLS"),
+        (Some(tls), Spoken::Tls) => Box::pin(secure(stream, tls, requests, client)).await,
+        (Some(_), Spoken::Http1 | Spoken::Http2) => Box::pin(turn_away(stream, client)).await,
+        (Some(_), Spoken::Other) => tracing::debug!(%client, "a client does not speak TLS"),
         (None, Spoken::Tls) => {
-            tracing::debug!("a client speaks TLS to a listener without a certificate");
+            tracing::debug!(%client, "a client speaks TLS to a listener without a certificate");
         }
         (None, Spoken::Http2) => {
             let wire = Wire::Plain(Stalling::new(stream, PATIENCE, pulse));
-            Box::pin(http2(wire, requests, &limits)).await;
+            Box::pin(http2(wire, requests, client)).await;
         }
         (None, Spoken::Http1 | Spoken::Other) => {
             let wire = Wire::Plain(Stalling::new(stream, PATIENCE, pulse));
-            http1(wire, requests, &limits).await;
+            http1(wire, requests, client).await;
         }
     }
 }
 
-async fn secure(stream: TcpStream, tls: &Tls, mut requests: Requests, limits: &ConnectionLimits) {
+async fn secure(stream: TcpStream, tls: &Tls, mut requests: Requests, client: SocketAddr) {
     let stream = Stalling::new(stream, PATIENCE, Arc::clone(&requests.pulse));
     let acceptor = TlsAcceptor::from(Arc::clone(&tls.config));
     let stream = match acceptor.accept(stream).await {
         Ok(stream) => stream,
         Err(error) => {
-            tracing::debug!(%error, "a TLS handshake failed");
+            tracing::debug!(%client, %error, "a TLS handshake failed");
             return;
         }
     };
@@ -102,23 +102,24 @@ async fn secure(stream: TcpStream, tls: &Tls, mut requests: Requests, limits: &C
                 requests.peer = Some(Arc::new(peer));
             }
             Some((peer, _)) => {
-                tracing::debug!(subject = %peer.subject, "a client's certificate has expired");
+                tracing::debug!(%client, subject = %peer.subject, "a client's certificate has expired");
                 return;
             }
             None => {
-                tracing::debug!("a client's certificate cannot be read");
+                tracing::debug!(%client, "a client's certificate cannot be read");
                 return;
             }
         }
     }
     let wire = Wire::Tls(Box::new(stream));
     match is_http2 {
-        true => http2(wire, requests, limits).await,
-        false => http1(wire, requests, limits).await,
+        true => http2(wire, requests, client).await,
+        false => http1(wire, requests, client).await,
     }
 }
 
-async fn http1(wire: Wire, requests: Requests, limits: &ConnectionLimits) {
+async fn http1(wire: Wire, requests: Requests, client: SocketAddr) {
+    let limits = requests.settings.limits;
     let pulse = Arc::clone(&requests.pulse);
     let io = TokioIo::new(Heads::new(wire, Arc::clone(&pulse)));
     let mut builder = http1::Builder::new();
@@ -140,11 +141,12 @@ async fn http1(wire: Wire, requests: Requests, limits: &ConnectionLimits) {
         }
     };
     if let Err(error) = ended {
-        tracing::debug!(%error, "a connection broke");
+        tracing::debug!(%client, %error, "a connection broke");
     }
 }
 
-async fn http2(wire: Wire, requests: Requests, limits: &ConnectionLimits) {
+async fn http2(wire: Wire, requests: Requests, client: SocketAddr) {
+    let limits = requests.settings.limits;
     let pulse = Arc::clone(&requests.pulse);
     let streams = Streams::new(PATIENCE);
     let _guard = streams.guard();
@@ -168,13 +170,13 @@ async fn http2(wire: Wire, requests: Requests, limits: &ConnectionLimits) {
         }
     };
     if let Err(error) = ended {
-        tracing::debug!(%error, "a connection broke");
+        tracing::debug!(%client, %error, "a connection broke");
     }
 }
 
 /// Tells a client of HTTP to come back with TLS.
-async fn turn_away(mut stream: TcpStream) {
-    tracing::debug!("a client speaks HTTP without TLS to the HTTPS listener");
+async fn turn_away(mut stream: TcpStream, client: SocketAddr) {
+    tracing::debug!(%client, "a client speaks HTTP without TLS to the HTTPS listener");
     let answer = format!(
         "HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain; charset=utf-8\r\n\
          content-length: {}\r\nconnection: close\r\n\r\n{SPEAK_HTTPS}",

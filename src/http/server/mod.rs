@@ -42,6 +42,7 @@ use tokio_util::sync::CancellationToken;
 pub use limits::ConnectionLimits;
 pub use tls::{ClientAuthorities, Tls, TlsError};
 
+use super::cors::Origins;
 use super::observer::Observer;
 use super::problem::{Kind, Problem};
 use crate::tally::ListenerFigures;
@@ -62,6 +63,8 @@ pub struct ListenerSettings {
     pub tls: Option<Tls>,
     /// What bounds its connections.
     pub limits: ConnectionLimits,
+    /// Whose web pages may use it from a browser.
+    pub origins: Origins,
 }
 
 /// A listener that is bound and not served yet.
@@ -250,6 +253,7 @@ impl Server {
             Arc::clone(&self.current),
             self.served.clone(),
             Arc::clone(&pulse),
+            from,
         );
         self.table.insert(from, pulse, connection);
         add(&self.figures.accepted, 1);

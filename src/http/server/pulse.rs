@@ -65,10 +65,16 @@ impl Pulse {
         }
     }
 
-    /// Bytes have come. Between requests they begin a head.
+    /// Bytes have come. Between requests they begin a head; the first one's time has begun with the connection.
     pub(super) fn received(&self) {
-        let between = self.active.load(Ordering::Relaxed) == 0;
-        if between && self.stage.load(Ordering::Relaxed) & 3 != Stage::Head as u64 {
+        if self.active.load(Ordering::Relaxed) > 0 {
+            return;
+        }
+        let stage = self.stage.load(Ordering::Relaxed);
+        if stage & 3 == Stage::Opening as u64 {
+            self.stage
+                .store(stage | Stage::Head as u64, Ordering::Relaxed);
+        } else if stage & 3 == Stage::Idle as u64 {
             self.enter(Stage::Head);
         }
     }
@@ -162,11 +168,8 @@ mod tests {
         assert_eq!(beat(), (false, Stage::Opening, 0));
         tokio::time::advance(Duration::from_secs(1)).await;
         pulse.received();
-        assert_eq!(beat(), (false, Stage::Head, 1));
+        assert_eq!(beat(), (false, Stage::Head, 0));
         tokio::time::advance(Duration::from_secs(1)).await;
-        // One byte after another does not begin anew.
-        pulse.received();
-        assert_eq!(beat(), (false, Stage::Head, 1));
         let (first, second) = (Active::begin(&pulse), Active::begin(&pulse));
         pulse.received();
         assert!(beat().0);
@@ -175,6 +178,12 @@ mod tests {
         tokio::time::advance(Duration::from_secs(1)).await;
         drop(second);
         assert_eq!(beat(), (false, Stage::Idle, 3));
+        tokio::time::advance(Duration::from_secs(1)).await;
+        pulse.received();
+        tokio::time::advance(Duration::from_secs(1)).await;
+        // One byte after another does not begin anew.
+        pulse.received();
+        assert_eq!(beat(), (false, Stage::Head, 4));
     }
 
     #[test]

@@ -15,9 +15,10 @@ use hyper::body::Incoming;
 use hyper::service::{HttpService, Service, service_fn};
 use hyper_util::service::TowerToHyperService;
 
-use super::Served;
 use super::body::Tracked;
 use super::pulse::{Active, Pulse};
+use super::{ListenerSettings, Served};
+use crate::http::cors::{self, Grant, Judgement};
 use crate::http::peer::PeerCertificate;
 use crate::http::problem::{Kind, Problem};
 
@@ -27,7 +28,7 @@ pub(super) struct Requests {
     pub(super) pulse: Arc<Pulse>,
     /// Whom the client's certificate names, where it has shown one.
     pub(super) peer: Option<Arc<PeerCertificate>>,
-    pub(super) max_headers: usize,
+    pub(super) settings: Arc<ListenerSettings>,
 }
 
 impl Requests {
@@ -37,18 +38,25 @@ impl Requests {
     {
         let Served { router, observer } = self.served;
         let service = TowerToHyperService::new(router);
-        let (pulse, peer, max_headers) = (self.pulse, self.peer, self.max_headers);
+        let (pulse, peer, settings) = (self.pulse, self.peer, self.settings);
         service_fn(move |mut request: Request<Incoming>| {
             let active = Active::begin(&pulse);
             if let Some(peer) = &peer {
                 request.extensions_mut().insert(Arc::clone(peer));
             }
+            let (grant, refused) = judge(&settings, &request);
             let (service, observer) = (service.clone(), observer.clone());
             async move {
                 let watched = observer
                     .as_ref()
                     .map(|observer| observer.begin(&mut request));
-                let response = answer(service, request, max_headers).await?;
+                let mut response = match refused {
+                    Some(response) => response,
+                    None => answer(service, request).await?,
+                };
+                if let Some(grant) = grant {
+                    grant.apply(response.headers_mut());
+                }
                 if let (Some(observer), Some(watched)) = (observer, watched) {
                     observer.end(watched, &response);
                 }
@@ -63,29 +71,33 @@ impl Requests {
 async fn answer(
     service: TowerToHyperService<Router>,
     request: Request<Incoming>,
-    max_headers: usize,
 ) -> Result<Response<Body>, Infallible> {
-    Ok(
-        match check(request.version(), request.headers(), max_headers) {
-            Err(problem) => problem.into_response(),
-            Ok(()) => {
-                // A request shares nothing with others that a panic could leave half done: locks are held over plain data
-                // only.
-                let answered = AssertUnwindSafe(service.call(request)).catch_unwind().await;
-                answered.unwrap_or_else(|_| {
-                    tracing::error!("a request panicked; this is a defect of the bridge");
-                    Ok(
-                        Problem::new(Kind::Internal, "the bridge failed to answer this request")
-                            .into_response(),
-                    )
-                })?
-            }
-        },
-    )
+    // A request shares nothing with others that a panic could leave half done: locks are held over plain data only.
+    let answered = AssertUnwindSafe(service.call(request)).catch_unwind().await;
+    answered.unwrap_or_else(|_| {
+        tracing::error!("a request panicked; this is a defect of the bridge");
+        let problem = Problem::new(Kind::Internal, "the bridge failed to answer this request");
+        Ok(problem.into_response())
+    })
+}
+
+/// Whether a page may see the answer, and the answer where the request goes no further.
+fn judge<B>(
+    settings: &ListenerSettings,
+    request: &Request<B>,
+) -> (Option<Grant>, Option<Response>) {
+    let refused = check(request, settings.limits.max_headers).err();
+    let refused = refused.map(IntoResponse::into_response);
+    match cors::judge(&settings.origins, request) {
+        Judgement::Answer => (None, refused),
+        Judgement::Share(grant) => (Some(grant), refused),
+        Judgement::Done(response) => (None, refused.or(Some(response))),
+    }
 }
 
 /// What makes a request one that nobody should guess the meaning of.
-fn check(version: Version, headers: &HeaderMap, max_headers: usize) -> Result<(), Problem> {
+fn check<B>(request: &Request<B>, max_headers: usize) -> Result<(), Problem> {
+    let (version, headers) = (request.version(), request.headers());
     // HTTP/1 is stopped earlier, by hyper; HTTP/2 bounds the size of a head only.
     if headers.len() > max_headers {
         return Err(Problem::new(
@@ -125,17 +137,16 @@ fn may_be_in_host(byte: &u8) -> bool {
 mod tests {
     use super::*;
 
-    fn headers(hosts: &[&'static str]) -> HeaderMap {
-        let hosts = hosts
-            .iter()
-            .map(|host| (HOST, HeaderValue::from_static(host)));
-        hosts.collect()
+    fn request(version: Version, hosts: &[&str]) -> Request<()> {
+        let request = Request::builder().version(version);
+        let with_host = |request: axum::http::request::Builder, host| request.header(HOST, host);
+        let request = hosts.iter().copied().fold(request, with_host);
+        request.body(()).unwrap()
     }
 
     #[test]
     fn an_http_1_request_names_one_host() {
-        let refused =
-            |version, hosts: &[&'static str]| check(version, &headers(hosts), 100).is_err();
+        let refused = |version, hosts: &[&str]| check(&request(version, hosts), 100).is_err();
         for host in ["a", "a_b.example:8080", "[::1]:80", "127.0.0.1", ""] {
             assert!(!refused(Version::HTTP_11, &[host]), "{host}");
         }
@@ -151,8 +162,8 @@ mod tests {
 
     #[test]
     fn header_fields_are_counted() {
-        let two = headers(&["a", "b"]);
-        assert!(check(Version::HTTP_2, &two, 2).is_ok());
-        assert!(check(Version::HTTP_2, &two, 1).is_err());
+        let two = request(Version::HTTP_2, &["a", "b"]);
+        assert!(check(&two, 2).is_ok());
+        assert!(check(&two, 1).is_err());
     }
 }

@@ -87,7 +87,6 @@ impl Bridge {
             uplinks: Uplinks::new(Arc::clone(&registry), store, 100),
             registry: Arc::clone(&registry),
             hub: Arc::clone(&hub),
-            cors_origins: Vec::new(),
             limits: HttpLimits {
                 max_body: MAX_BODY,
                 wait: Duration::from_millis(100),

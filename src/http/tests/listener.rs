@@ -31,7 +31,10 @@ impl Bench {
     async fn start(limits: ConnectionLimits) -> Self {
         let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = socket.local_addr().unwrap();
-        let settings = ListenerSettings { tls: None, limits };
+        let settings = ListenerSettings {
+            limits,
+            ..ListenerSettings::default()
+        };
         let (listener, handle) = Listener::new(socket, settings);
         let end = CancellationToken::new();
         let until_the_end = end.clone();
@@ -186,8 +189,8 @@ async fn limits_can_be_replaced() {
     let silent = bench.connect("").await;
     bench.until_open(1).await;
     let settings = ListenerSettings {
-        tls: None,
         limits: quick(),
+        ..ListenerSettings::default()
     };
     bench.handle.replace(settings);
     assert_eq!(rest(silent).await, "");
