@@ -122,12 +122,12 @@ impl Bridge {
             receipts: config.store.limits.receipts,
             shutdown: CancellationToken::new(),
         };
-        let main = listen("http.listen", config.http.listen).await?;
+        let main = listen("http.listen", config.http.listen)?;
         let (main, listener) = Listener::new(main, settings);
         Ok(Self {
             main,
             listener,
-            management: listen("management.listen", config.management.listen).await?,
+            management: listen("management.listen", config.management.listen)?,
             api,
             sessions,
             shared,
@@ -323,12 +323,10 @@ fn open_store(config: &Config) -> Result<Option<Arc<dyn Engine>>, StartError> {
     Ok(Some(Arc::new(store)))
 }
 
-async fn listen(key: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|error| StartError::Bind {
-            key,
-            address,
-            error,
-        })
+fn listen(key: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
+    http::bind(address).map_err(|error| StartError::Bind {
+        key,
+        address,
+        error,
+    })
 }

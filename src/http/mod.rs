@@ -64,7 +64,7 @@ pub use openapi::{openapi, openapi_json};
 pub use peer::PeerCertificate;
 pub use server::{
     ClientAuthorities, ConnectionLimits, Listener, ListenerHandle, ListenerSettings, Served, Tls,
-    TlsError, serve,
+    TlsError, bind, serve,
 };
 
 use crate::access::Access;

@@ -15,6 +15,7 @@ mod events;
 pub mod harness;
 mod hostile;
 mod idempotency;
+mod listener;
 mod metrics;
 mod paho;
 mod receipts;

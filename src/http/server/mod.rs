@@ -34,7 +34,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::Router;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
@@ -55,6 +55,24 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 const SWEEP: Duration = Duration::from_millis(250);
 /// How often at most the log says that connections are refused.
 const SAY_FULL: Duration = Duration::from_secs(10);
+
+/// Connections that wait to be accepted; the system may allow fewer. With the usual 128, several hundred clients that
+/// come at one moment, as after a power cut, would partly find their connections reset.
+const BACKLOG: u32 = 4096;
+
+/// Binds an address for a listener.
+pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    // As the standard library does it: a restart need not wait for old connections to be forgotten. Windows means
+    // something else by it.
+    #[cfg(not(windows))]
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
 
 /// How a listener is spoken to.
 #[derive(Debug, Clone, Default)]

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use causeway::bridge::Bridge;
 use causeway::config::Config;
+use causeway::http::ListenerHandle;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
@@ -21,6 +22,8 @@ pub struct TestBridge {
     pub http: Http,
     /// A client of the management listener.
     pub management: Http,
+    /// Changes the main listener.
+    pub listener: ListenerHandle,
     addr: SocketAddr,
     shutdown: CancellationToken,
     task: JoinHandle<()>,
@@ -59,12 +62,14 @@ impl TestBridge {
             bridge.address().unwrap(),
             bridge.management_address().unwrap(),
         );
+        let listener = bridge.listener();
         let shutdown = CancellationToken::new();
         let running = bridge.run(shutdown.clone());
         let task = tokio::spawn(async move { running.await.unwrap() });
         Self {
             http: Http::new(addr),
             management: Http::new(management),
+            listener,
             addr,
             shutdown,
             task,

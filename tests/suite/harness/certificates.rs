@@ -27,6 +27,14 @@ pub struct Identity {
     pub key_file: PathBuf,
 }
 
+impl Identity {
+    /// For a client that shows it.
+    pub fn of_client(&self) -> reqwest::Identity {
+        let pem = [&self.certificate_file, &self.key_file].map(|file| fs::read(file).unwrap());
+        reqwest::Identity::from_pem(&pem.concat()).unwrap()
+    }
+}
+
 impl Authority {
     /// A new authority with an EC key. `name` becomes its common name, so that an error can be seen to name it.
     pub fn new(name: &str) -> Self {
@@ -45,6 +53,13 @@ impl Authority {
     /// Its own certificate, for those who shall trust it.
     pub fn ca_file(&self) -> PathBuf {
         self.dir.path().join("ca.pem")
+    }
+
+    /// A client that trusts whom it has certified, and nobody else.
+    pub fn trusting_client(&self) -> reqwest::ClientBuilder {
+        let root = reqwest::Certificate::from_pem(self.issuer.pem().as_bytes()).unwrap();
+        let client = reqwest::Client::builder().no_proxy();
+        client.tls_certs_only([root])
     }
 
     /// A server certificate for `localhost` and `127.0.0.1`.

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
-use reqwest::{Client, Method, RequestBuilder};
+use reqwest::{Client, ClientBuilder, Method, RequestBuilder, Version};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -23,6 +23,8 @@ pub struct Http {
 /// A complete answer.
 #[derive(Debug, Clone)]
 pub struct Reply {
+    /// The version of HTTP.
+    pub version: Version,
     /// The status code.
     pub status: u16,
     /// All headers.
@@ -38,6 +40,14 @@ impl Http {
         Self {
             client,
             base: format!("http://{addr}"),
+        }
+    }
+
+    /// A client of the server at `addr` that speaks TLS to it.
+    pub fn secure(addr: SocketAddr, client: ClientBuilder) -> Self {
+        Self {
+            client: client.build().unwrap(),
+            base: format!("https://{addr}"),
         }
     }
 
@@ -76,6 +86,7 @@ impl Reply {
         let answer = async {
             let response = request.send().await.unwrap();
             Self {
+                version: response.version(),
                 status: response.status().as_u16(),
                 headers: response.headers().clone(),
                 body: response.bytes().await.unwrap(),
