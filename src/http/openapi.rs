@@ -5,7 +5,8 @@ use std::sync::OnceLock;
 use axum::Router;
 use axum::http::header::CONTENT_TYPE;
 use axum::routing::get;
-use utoipa::{OpenApi, ToResponse};
+use utoipa::openapi::server::ServerBuilder;
+use utoipa::{Modify, OpenApi, ToResponse};
 
 use super::problem::ProblemBody;
 use super::secured::Secured;
@@ -46,10 +47,7 @@ async fn contract() -> impl axum::response::IntoResponse {
         title = "Causeway",
         description = "A local bridge between plain HTTP and an IoT platform's MQTT broker: post an uplink and be answered when the broker has confirmed it, or when it is on disk; listen to downlinks as server-sent events.\n\nErrors are `application/problem+json` (RFC 9457)."
     ),
-    servers(
-        (url = "http://127.0.0.1:8080", description = "The main listener's default"),
-        (url = "http://127.0.0.1:9090", description = "The management listener's default: /livez, /readyz and /metrics"),
-    ),
+    servers((url = "http://127.0.0.1:8080", description = "The main listener's default")),
     tags(
         (name = "uplinks", description = "Messages to the platform"),
         (name = "downlinks", description = "Messages from the platform"),
@@ -80,18 +78,34 @@ async fn contract() -> impl axum::response::IntoResponse {
         health::ready,
         metrics::scrape,
     ),
-    modifiers(&Secured),
+    modifiers(&Secured, &OnManagement),
     components(responses(
         Unauthorized, Forbidden, TooMany,
         BadRequest, UnknownDevice, UnknownUplink, UnknownKey, KeyConflict, KeyRefused, KeysNotChanged, NotAcceptable, RequestTimeout, KeyInFlight, TooLarge,
         ContentTypeNotCarried, NoBatch, Unprocessable, InternalError, BrokerRefused, NotTaken, StoreUnreadable, Unconfirmed,
-    )),
-    components(schemas(
+    ), schemas(
         batch::BatchUplink, events::SessionEvent<'static>, events::GoneEvent<'static>, events::MissedEvent,
         events::FiguresEvent,
     ))
 )]
 struct Contract;
+
+/// Says of the management listener's routes that they are there and not on the main one.
+struct OnManagement;
+
+impl Modify for OnManagement {
+    fn modify(&self, description: &mut utoipa::openapi::OpenApi) {
+        let server = ServerBuilder::new()
+            .url("http://127.0.0.1:9090")
+            .description(Some("The management listener's default"))
+            .build();
+        for path in ["/livez", "/readyz", "/metrics"] {
+            if let Some(item) = description.paths.paths.get_mut(path) {
+                item.servers = Some(vec![server.clone()]);
+            }
+        }
+    }
+}
 
 /// There is no token, or it is not valid
 #[derive(ToResponse)]
@@ -160,7 +174,33 @@ problem_responses! {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
+
+    #[test]
+    fn everything_that_is_referred_to_is_there() {
+        fn references<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
+            match value {
+                Value::Object(members) => {
+                    found.extend(members.get("$ref").and_then(Value::as_str));
+                    members
+                        .values()
+                        .for_each(|member| references(member, found));
+                }
+                Value::Array(items) => items.iter().for_each(|item| references(item, found)),
+                _ => {}
+            }
+        }
+        let description = serde_json::to_value(openapi()).unwrap();
+        let mut found = Vec::new();
+        references(&description, &mut found);
+        assert!(found.len() > 50, "{found:?}");
+        for reference in found {
+            let pointer = reference.strip_prefix('#').unwrap();
+            assert!(description.pointer(pointer).is_some(), "{reference}");
+        }
+    }
 
     #[test]
     fn the_kept_description_is_the_one_of_the_code() {
