@@ -8,6 +8,7 @@ use std::process::Command;
 use causeway::config::Config;
 use causeway::profile::Profile;
 use reqwest::StatusCode;
+use serde_json::Value;
 
 use crate::harness::demo::Demo;
 use crate::harness::markdown::{Block, Page, project};
@@ -201,6 +202,30 @@ fn every_problem_is_explained() {
     assert_eq!(explained.collect::<BTreeSet<_>>(), kinds);
 }
 
+/// The overview lists every operation of the description with its scope, and no other.
+#[test]
+fn every_route_is_listed() {
+    let description = fs::read(project().join("openapi/openapi.json")).unwrap();
+    let description: Value = serde_json::from_slice(&description).unwrap();
+    let mut there = BTreeSet::new();
+    for (path, operations) in description["paths"].as_object().unwrap() {
+        for (method, operation) in operations.as_object().unwrap() {
+            let scope = match &operation["security"][0]["token"][0] {
+                Value::String(scope) => format!(" `{scope}` "),
+                _ => " ".to_owned(),
+            };
+            there.insert(format!("| `{} {path}` |{scope}|", method.to_uppercase()));
+        }
+    }
+    let page = fs::read_to_string(project().join(BOOK).join("http.md")).unwrap();
+    let rows = page.lines().filter_map(|line| {
+        let columns: Vec<_> = line.splitn(4, '|').collect();
+        let is_route = columns.get(1)?.contains(" /");
+        is_route.then(|| format!("|{}|{}|", columns[1], columns[2]))
+    });
+    assert_eq!(rows.collect::<BTreeSet<_>>(), there);
+}
+
 /// Pages that need no platform.
 const LOCAL: [&str; 4] = [
     "first-uplink-mosquitto.md",
@@ -339,5 +364,5 @@ async fn the_readme() {
         }
     }
     assert!(curls >= 2, "{curls} of {printed:?}");
-    assert_eq!(demo.refused().await, [serde_json::Value::Null; 0]);
+    assert_eq!(demo.refused().await, [Value::Null; 0]);
 }
