@@ -17,6 +17,7 @@
 //! | [`cli`] | arguments, and the one function that each command calls |
 //! | [`config`] | one file and its overrides, validated whole; the only reader of files and environment |
 //! | [`bridge`] | the composition root: build, run, drain |
+//! | [`fleet`] | which sessions run, and how devices come, change and go |
 //! | [`http`] | routes, problems, server-sent events; the only importer of `axum` |
 //! | [`access`] | who may do what: tokens, client certificates, their limits |
 //! | [`uplink`] | what a connector carries, and what became of it |
@@ -58,6 +59,7 @@ pub mod config;
 pub mod demo;
 pub mod device;
 pub mod downlink;
+pub mod fleet;
 pub mod http;
 pub mod identity;
 pub mod keyring;

@@ -1,7 +1,12 @@
 //! Which devices there are, and the session that each one uses.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::collections::{BTreeMap, HashMap};
+use std::hash::{BuildHasher, RandomState};
+use std::ops::Bound::{Excluded, Unbounded};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use tokio_util::sync::CancellationToken;
 
 use crate::broker::MqttVersion;
 use crate::device::{ConnectorName, DeviceId};
@@ -37,7 +42,8 @@ pub enum Signing {
     Kept(Arc<DeviceKeys>),
 }
 
-/// A registered device.
+/// A registered device, as it is at the moment. When it changes, another one takes its place; what holds this one until
+/// then finishes with it.
 #[derive(Debug)]
 pub struct Device {
     /// Its id.
@@ -50,30 +56,137 @@ pub struct Device {
     pub topic: UplinkTopic,
     /// What its tokens are signed with.
     pub signing: Signing,
-    /// The order of its uplinks between memory and the store.
+    /// The order of its uplinks between memory and the store. It outlives changes of the device.
     pub lane: Arc<Lane>,
+    /// How it was registered.
+    pub registration: Registration,
+    /// Over when what is on its way must leave the device's session.
+    pub tenure: Arc<Tenure>,
+}
+
+/// The time for which a device has one session and the same topics there. Whatever changes beside these, the devices that
+/// take each other's places share it. It counts those who have something of theirs on the way to the session.
+#[derive(Debug, Default)]
+pub struct Tenure {
+    users: AtomicUsize,
+    over: AtomicBool,
+    ended: CancellationToken,
+}
+
+impl Tenure {
+    /// Enters; `false` when it is over. Whoever has entered must [leave](Self::leave).
+    pub(crate) fn enter(&self) -> bool {
+        // In this order, and the other way round at the end: one of the two sees the other.
+        self.users.fetch_add(1, Ordering::SeqCst);
+        let open = !self.over.load(Ordering::SeqCst);
+        if !open {
+            self.leave();
+        }
+        open
+    }
+
+    /// Enters once more, for somebody who has entered and not left.
+    pub(crate) fn enter_again(&self) {
+        self.users.fetch_add(1, Ordering::SeqCst);
+    }
+
+    pub(crate) fn leave(&self) {
+        self.users.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// Whether everybody has left.
+    pub(crate) fn is_deserted(&self) -> bool {
+        self.users.load(Ordering::SeqCst) == 0
+    }
+
+    /// Whether it is over, and everybody who has entered should leave.
+    pub fn is_over(&self) -> bool {
+        self.over.load(Ordering::SeqCst)
+    }
+
+    /// Waits until it is over.
+    pub async fn over(&self) {
+        self.ended.cancelled().await;
+    }
+
+    pub(crate) fn end(&self) {
+        self.over.store(true, Ordering::SeqCst);
+        self.ended.cancel();
+    }
+}
+
+/// How a device was registered, without its secrets.
+#[derive(Debug, Clone, Default)]
+pub struct Registration {
+    /// Where.
+    pub origin: Origin,
+    /// The router device that it is behind.
+    pub via: Option<DeviceId>,
+    /// Whether it has a secret of its own.
+    pub has_secret: bool,
+    /// Values of the profile's variables.
+    pub variables: BTreeMap<String, String>,
+    /// Whether it is deleted as soon as its backlog is sent. It takes no more uplinks.
+    pub leaving: bool,
+}
+
+/// Where a device was registered.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Origin {
+    /// In the configuration file, which goes before.
+    #[default]
+    Configuration,
+    /// Through the HTTP interface.
+    Api,
+}
+
+impl Origin {
+    /// The name in answers.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Configuration => "configuration",
+            Self::Api => "api",
+        }
+    }
 }
 
 /// All registered devices, by id. They come and go while requests look them up.
-#[derive(Debug, Default)]
+///
+/// Each uplink looks its device up, so that look-up shares no lock with those of most other devices, nor with a listing
+/// of all of them: the devices are spread over shards by a hash of their ids, and kept in their order once more.
+#[derive(Debug)]
 pub struct Registry {
-    devices: RwLock<BTreeMap<DeviceId, Arc<Device>>>,
+    hasher: RandomState,
+    shards: [RwLock<HashMap<DeviceId, Arc<Device>>>; SHARDS],
+    in_order: RwLock<BTreeMap<DeviceId, Arc<Device>>>,
+}
+
+/// A power of two.
+const SHARDS: usize = 16;
+
+impl Default for Registry {
+    fn default() -> Self {
+        Self {
+            hasher: RandomState::new(),
+            shards: Default::default(),
+            in_order: RwLock::default(),
+        }
+    }
 }
 
 impl Registry {
     /// A registry of these devices.
     pub fn new(devices: impl IntoIterator<Item = Device>) -> Self {
-        let devices = devices
-            .into_iter()
-            .map(|device| (device.id.clone(), Arc::new(device)));
-        Self {
-            devices: RwLock::new(devices.collect()),
+        let registry = Self::default();
+        for device in devices {
+            registry.insert(Arc::new(device));
         }
+        registry
     }
 
     /// The device with this id.
     pub fn get(&self, id: &DeviceId) -> Option<Arc<Device>> {
-        self.read().get(id).cloned()
+        read(self.shard(id)).get(id).cloned()
     }
 
     /// At most so many devices that are wanted, in the order of their ids, from the one behind `after` on.
@@ -81,14 +194,14 @@ impl Registry {
         &self,
         after: Option<&DeviceId>,
         limit: usize,
-        wanted: impl Fn(&DeviceId) -> bool,
+        wanted: impl Fn(&Device) -> bool,
     ) -> Vec<Arc<Device>> {
-        use std::ops::Bound::{Excluded, Unbounded};
-        self.read()
+        read(&self.in_order)
             .range::<DeviceId, _>((after.map_or(Unbounded, Excluded), Unbounded))
-            .filter(|(id, _)| wanted(id))
-            .map(|(_, device)| Arc::clone(device))
+            .map(|(_, device)| device)
+            .filter(|device| wanted(device))
             .take(limit)
+            .cloned()
             .collect()
     }
 
@@ -99,15 +212,38 @@ impl Registry {
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.read().len()
+        read(&self.in_order).len()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.read().is_empty()
+        read(&self.in_order).is_empty()
     }
 
-    fn read(&self) -> RwLockReadGuard<'_, BTreeMap<DeviceId, Arc<Device>>> {
-        self.devices.read().unwrap_or_else(PoisonError::into_inner)
+    /// Puts a device in, and gives the one whose place it takes. One call at a time for the same device.
+    pub(crate) fn insert(&self, device: Arc<Device>) -> Option<Arc<Device>> {
+        let id = device.id.clone();
+        write(&self.in_order).insert(id.clone(), Arc::clone(&device));
+        write(self.shard(&id)).insert(id, device)
     }
+
+    /// Takes a device out. One call at a time for the same device.
+    pub(crate) fn remove(&self, id: &DeviceId) -> Option<Arc<Device>> {
+        write(&self.in_order).remove(id);
+        write(self.shard(id)).remove(id)
+    }
+
+    fn shard(&self, id: &DeviceId) -> &RwLock<HashMap<DeviceId, Arc<Device>>> {
+        // Of the hash that the map uses lower bits itself.
+        let hash = self.hasher.hash_one(id);
+        &self.shards[(hash >> 32) as usize % SHARDS]
+    }
+}
+
+fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
+    lock.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
+    lock.write().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,9 +1,8 @@
 //! How the main listener is spoken to, from the configuration. For the start, and for a change while it runs.
 
 use super::open_files;
-use super::plan::PlanError;
-use super::reach::{self, PlanWarning};
 use crate::config::{Config, Https};
+use crate::fleet::{PlanError, PlanWarning, read_identity};
 use crate::http::{ClientAuthorities, ConnectionLimits, ListenerSettings, Origins, Tls};
 
 /// Reads the listener's certificate and what else it needs; warns of a certificate that will not do for long.
@@ -35,7 +34,7 @@ pub fn listener_settings(
 
 fn tls(https: &Https, warnings: &mut Vec<PlanWarning>) -> Result<Tls, PlanError> {
     let owner = "http.tls_certificate_file".to_owned();
-    let identity = reach::read(&https.identity, owner, false, warnings)?;
+    let identity = read_identity(&https.identity, owner, false, warnings)?;
     let failed = |key| move |error| PlanError::Https { key, error };
     let clients = match &https.clients {
         Some(clients) => {

@@ -2,8 +2,6 @@
 
 mod listener;
 mod open_files;
-mod plan;
-mod reach;
 
 use std::io;
 use std::net::SocketAddr;
@@ -15,25 +13,28 @@ use futures_util::TryFutureExt;
 use futures_util::future::BoxFuture;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
+pub use crate::fleet::{PlanError, PlanWarning, token_spec};
 pub use listener::listener_settings;
 pub use open_files::raise as raise_open_files;
-pub use plan::{Plan, PlanError, plan, token_spec};
-pub use reach::PlanWarning;
 
 use crate::access::Access;
 use crate::config::Config;
 use crate::device::DeviceId;
 use crate::downlink::{self, Hub, Intake};
+use crate::fleet::{self, Draft, DraftError, Fleet, Parts};
 use crate::http::{self, Api, BodyPace, HttpLimits, Listener, ListenerHandle, Observer, Served};
+use crate::identity::Sealing;
+use crate::keyring::{Keyring, KeyringError};
 use crate::message::Downlink;
 use crate::observe::{self, Health, Metrics, Sources, StoreHealth};
 use crate::registry::Registry;
-use crate::session::{AckSink, Budget, ConnectGate, DownlinkSink, NotTaken, Session, Shared};
+use crate::session::{AckSink, Budget, ConnectGate, DownlinkSink, NotTaken, Shared};
 use crate::store::{Embedded, Engine, OpenError};
+use crate::tally::Tally;
 use crate::uplink::Uplinks;
+use crate::vault::{Vault, VaultError};
 
 /// How long requests may still wait for the broker after the shutdown began.
 const GRACE: Duration = Duration::from_secs(3);
@@ -51,8 +52,10 @@ pub struct Bridge {
     listener: ListenerHandle,
     management: TcpListener,
     api: Api,
-    sessions: Vec<Session>,
-    shared: Shared,
+    fleet: Draft,
+    keyring: Option<Arc<Keyring>>,
+    tally: Arc<Tally>,
+    budget: Arc<Budget>,
     writer: downlink::Writer,
     store: Option<Arc<dyn Engine>>,
 }
@@ -66,6 +69,12 @@ pub enum StartError {
     /// The store cannot be opened.
     #[error("store.path: {0}")]
     Store(OpenError),
+    /// What is kept of registered devices cannot be read.
+    #[error("store.path: {0}")]
+    Vault(VaultError),
+    /// Nor what is kept of their keys.
+    #[error("store.path: {0}")]
+    Keyring(#[from] KeyringError),
     /// A listener's address cannot be bound.
     #[error("{key} = \"{address}\" cannot be bound: {error}")]
     Bind {
@@ -78,6 +87,15 @@ pub enum StartError {
     },
 }
 
+impl From<DraftError> for StartError {
+    fn from(error: DraftError) -> Self {
+        match error {
+            DraftError::Plan(errors) => Self::Plan(errors),
+            DraftError::Vault(error) => Self::Vault(error),
+        }
+    }
+}
+
 impl Bridge {
     /// Builds everything and binds the listeners. Whatever is wrong is found here, before anything runs.
     pub async fn bind(config: &Config) -> Result<Self, StartError> {
@@ -88,22 +106,35 @@ impl Bridge {
         let (intake, writer) = downlink::intake(&hub);
         let acks = Arc::new(IntoUplinks::default());
         let shared = shared(config, Arc::new(IntoHub(intake)), acks.clone());
-        let Plan {
-            sessions,
-            devices,
-            warnings: of_plan,
-        } = plan(config, &shared).map_err(StartError::Plan)?;
-        for warning in warnings.into_iter().chain(of_plan) {
+        for warning in warnings {
             warn!("{warning}");
         }
-        let registry = Arc::new(Registry::new(devices));
+        let (tally, budget) = (Arc::clone(&shared.tally), Arc::clone(&shared.budget));
+        let registry = Arc::new(Registry::default());
         let uplinks = Uplinks::new(
             Arc::clone(&registry),
             store.clone(),
             config.store.recent_receipts,
         );
-        // Sessions come before the devices that they carry; none runs yet.
+        // Before any session runs.
         let _ = acks.0.set(uplinks.clone());
+        let vault = store.clone().map(|store| {
+            let sealing = Sealing::new(config.store.encryption_key.clone());
+            Arc::new(Vault::new(store, sealing))
+        });
+        let keyring = match &vault {
+            Some(vault) => Some(Arc::new(Keyring::open(Arc::clone(vault)).await?)),
+            None => None,
+        };
+        let parts = Parts {
+            registry: Arc::clone(&registry),
+            uplinks: uplinks.clone(),
+            hub: Arc::clone(&hub),
+            store: store.clone(),
+            vault,
+            keyring: keyring.clone(),
+        };
+        let fleet = Fleet::plan(config, parts, shared).await?;
         let api = Api {
             access: Arc::new(Access::new(config.access.clone())),
             uplinks,
@@ -129,8 +160,10 @@ impl Bridge {
             listener,
             management: listen("management.listen", config.management.listen)?,
             api,
-            sessions,
-            shared,
+            fleet,
+            keyring,
+            tally,
+            budget,
             writer,
             store,
         })
@@ -164,31 +197,31 @@ impl Bridge {
             listener,
             management,
             api,
-            sessions,
-            shared,
+            fleet,
+            keyring,
+            tally,
+            budget,
             writer,
             store,
         } = self;
-        let (tasks, http_end) = (TaskTracker::new(), api.shutdown.clone());
+        let http_end = api.shutdown.clone();
         let writing = tokio::spawn(writer.run());
-        for session in sessions {
-            tasks.spawn(session.run(shared.clone()));
-        }
+        let fleet = fleet.run().await;
         // Health is answered until the very end, so that the drain can be watched.
         let management_end = CancellationToken::new();
         let store_health = store
             .clone()
             .map(|store| -> StoreHealth { Box::new(move || store.health()) });
         let health = Arc::new(Health::new(Arc::clone(&api.registry), store_health));
+        let sessions_end = CancellationToken::new();
         let certificates =
-            observe::watch_certificates(Arc::clone(&api.registry), shared.shutdown.clone());
-        tasks.spawn(certificates);
-        tasks.close();
+            observe::watch_certificates(Arc::clone(&api.registry), sessions_end.clone());
+        let certificates = tokio::spawn(certificates);
         let requests = Arc::new(http::http_tally());
         let metrics = Arc::new(Metrics::new(Sources {
             registry: Arc::clone(&api.registry),
-            tally: Arc::clone(&shared.tally),
-            budget: Arc::clone(&shared.budget),
+            tally,
+            budget,
             store: store.clone(),
             health: Arc::clone(&health),
             http: Arc::clone(&requests),
@@ -220,15 +253,13 @@ impl Bridge {
                 serving.abort();
             }
         }
-        shared.shutdown.cancel();
-        if tokio::time::timeout(SESSION_DRAIN, tasks.wait())
-            .await
-            .is_err()
-        {
-            warn!("some sessions were still open after {SESSION_DRAIN:?}");
+        sessions_end.cancel();
+        let _ = certificates.await;
+        // With the sessions go the last intakes, which the writer waits for.
+        fleet.end(SESSION_DRAIN).await;
+        if let Some(keyring) = keyring {
+            keyring.close().await;
         }
-        // The last intakes: sessions have theirs in what they share.
-        drop(shared);
         if tokio::time::timeout(WRITER_DRAIN, writing).await.is_err() {
             warn!("some downlinks were not stored after {WRITER_DRAIN:?}; the broker keeps them");
         }
@@ -255,7 +286,7 @@ fn hub(config: &Config, store: Option<Arc<dyn Engine>>) -> Hub {
     }
 }
 
-/// What all sessions share, for a configuration that is to run or only to be checked.
+/// What all sessions share.
 fn shared(config: &Config, downlinks: Arc<dyn DownlinkSink>, acks: Arc<dyn AckSink>) -> Shared {
     Shared {
         gate: Arc::new(ConnectGate::new(
@@ -273,19 +304,9 @@ fn shared(config: &Config, downlinks: Arc<dyn DownlinkSink>, acks: Arc<dyn AckSi
 /// Builds everything that a configuration describes and lets it go again: finds what only shows when it is used.
 /// Gives what works, but should be seen to.
 pub fn verify(config: &Config) -> Result<Vec<PlanWarning>, Vec<PlanError>> {
-    struct Nowhere;
-    impl DownlinkSink for Nowhere {
-        fn accept(&self, _: Arc<[Downlink]>) -> BoxFuture<'static, Result<(), NotTaken>> {
-            Box::pin(async { Ok(()) })
-        }
-    }
-    impl AckSink for Nowhere {
-        fn answered(&self, _: &DeviceId, _: Bytes) {}
-    }
-    let shared = shared(config, Arc::new(Nowhere), Arc::new(Nowhere));
-    match (plan(config, &shared), listener_settings(config)) {
-        (Ok(plan), Ok((_, mut warnings))) => {
-            warnings.extend(plan.warnings);
+    match (fleet::verify(config), listener_settings(config)) {
+        (Ok(of_fleet), Ok((_, mut warnings))) => {
+            warnings.extend(of_fleet);
             Ok(warnings)
         }
         (planned, listener) => {

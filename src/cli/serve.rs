@@ -44,9 +44,10 @@ async fn run_bridge(config: Config, shutdown: CancellationToken) -> Result<(), C
         StartError::Plan(errors) => {
             CliError::Unusable(errors.iter().map(ToString::to_string).collect())
         }
-        error @ (StartError::Bind { .. } | StartError::Store(_)) => {
-            CliError::Failed(error.to_string())
-        }
+        error @ (StartError::Bind { .. }
+        | StartError::Store(_)
+        | StartError::Vault(_)
+        | StartError::Keyring(_)) => CliError::Failed(error.to_string()),
     })?;
     let failed = |error: io::Error| CliError::Failed(error.to_string());
     let (http, management) = (bridge.address(), bridge.management_address());

@@ -59,13 +59,16 @@ pub(super) fn read(
                 // What it cannot be read from has been reported.
                 None if section.has("via") => {}
                 None => {
-                    check_credentials(&mut section, connector, &device);
+                    check_key(&section, connector);
+                    check_secret(&mut section, connector, &device);
                     reach::check_device(&section, connector, &device);
                     check_variables(&mut section, connector, &device);
                 }
             }
-            if section.report().errors() == before {
-                fit::check_device(&section, connector, &device, client_ids);
+            if section.report().errors() == before
+                && let Some(own) = fit::check_device(&section, connector, &device, client_ids)
+            {
+                client_ids.claim(&fit::owner(&device.id), own);
             }
             devices.insert(device.id.clone(), device);
         }
@@ -75,25 +78,41 @@ pub(super) fn read(
     devices
 }
 
+/// The connectors that a device may name.
+pub(super) trait Connectors {
+    /// All names.
+    fn names(&self) -> Vec<&str>;
+
+    /// The one of this name: `Some(None)` where there is one that is not sound.
+    fn find(&self, name: &str) -> Option<Option<&Connector>>;
+}
+
+impl Connectors for BTreeMap<ConnectorName, Option<Connector>> {
+    fn names(&self) -> Vec<&str> {
+        self.keys().map(ConnectorName::as_str).collect()
+    }
+
+    fn find(&self, name: &str) -> Option<Option<&Connector>> {
+        self.get(name).map(Option::as_ref)
+    }
+}
+
 /// The connector that a device names. `None` where it is unknown, which is reported, or not sound, which has been.
-fn connector<'a>(
+pub(super) fn connector<'a>(
     section: &mut Section<'_>,
-    connectors: &'a BTreeMap<ConnectorName, Option<Connector>>,
+    connectors: &'a dyn Connectors,
 ) -> Option<&'a Connector> {
-    let known = || match connectors.is_empty() {
-        true => "there are none yet: write a section [connectors.NAME]".to_owned(),
-        false => {
-            let names: Vec<_> = connectors.keys().map(ConnectorName::as_str).collect();
-            format!("there are: {}", names.join(", "))
-        }
+    let known = || match connectors.names().as_slice() {
+        [] => "there are none yet: write a section [connectors.NAME]".to_owned(),
+        names => format!("there are: {}", names.join(", ")),
     };
     let what = match section.has("connector") {
         true => String::new(),
         false => format!("name the device's connector; {}", known()),
     };
     let name = section.required_text("connector", &what)?;
-    match connectors.get(name) {
-        Some(connector) => connector.as_ref(),
+    match connectors.find(name) {
+        Some(connector) => connector,
         None => {
             section.error(
                 "connector",
@@ -104,7 +123,8 @@ fn connector<'a>(
     }
 }
 
-fn check_credentials(section: &mut Section<'_>, connector: &Connector, device: &Device) {
+/// Checks the key that tokens are signed with, and what belongs to it.
+fn check_key(section: &Section<'_>, connector: &Connector) {
     let profile = &connector.profile;
     let profile_name = &connector.profile_name;
     let jwt = profile.connect.password == PasswordSource::Jwt;
@@ -150,10 +170,19 @@ fn check_credentials(section: &mut Section<'_>, connector: &Connector, device: &
         ),
         _ => {}
     }
+}
+
+/// Checks that there is a secret where there must be one, and none where it has no use; and the values of variables.
+pub(super) fn check_secret(section: &mut Section<'_>, connector: &Connector, device: &Device) {
+    let profile = &connector.profile;
+    let profile_name = &connector.profile_name;
     let has_secret = section.has("secret") || section.has("secret_file");
     let key = fit::secret_key(section);
     if has_secret && !fit::uses_secret(profile) {
-        unused(key, "has no use for a secret");
+        section.error(
+            key,
+            format_args!("the profile {profile_name} has no use for a secret; remove the key"),
+        );
     } else if has_secret
         && profile.session == SessionScope::Connector
         && !fit::device_part_uses(profile, "secret")
@@ -183,7 +212,7 @@ fn check_credentials(section: &mut Section<'_>, connector: &Connector, device: &
 }
 
 /// On a shared connection a device's variables are no part of it: one that is only used there would have no effect.
-fn check_variables(section: &mut Section<'_>, connector: &Connector, device: &Device) {
+pub(super) fn check_variables(section: &mut Section<'_>, connector: &Connector, device: &Device) {
     if connector.profile.session != SessionScope::Connector {
         return;
     }

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::error::Place;
 use super::model::{Connector, Device};
 use super::section::Section;
+use super::tree::join;
 use crate::broker::{BrokerUrl, Scheme};
 use crate::device::{ConnectorName, DeviceId};
 use crate::profile::{
@@ -15,22 +15,51 @@ use crate::topic::{TopicError, TopicName};
 
 /// Which connection uses which client id on which broker. Two with the same would throw each other off without end
 /// (MQTT 5 §3.1.4).
-#[derive(Default)]
-pub(super) struct ClientIds(HashMap<(BrokerUrl, String), String>);
+#[derive(Clone, Default)]
+pub struct ClientIds {
+    owners: HashMap<ClientId, String>,
+    of_owners: HashMap<String, ClientId>,
+}
+
+/// A client id, and the broker that it is used on. It may contain a secret.
+pub(crate) type ClientId = (BrokerUrl, String);
 
 impl ClientIds {
-    fn claim(&mut self, url: &BrokerUrl, client_id: String, place: &Place) -> Result<(), String> {
-        let owner = self
-            .0
-            .entry((url.clone(), client_id))
-            .or_insert_with(|| place.key.clone());
-        if *owner == place.key {
-            return Ok(());
+    /// Notes that a connection uses this client id, and no other one any more. The owner is where the connection is
+    /// written: `devices.a`, `connectors.a`.
+    pub(crate) fn claim(&mut self, owner: &str, client_id: ClientId) {
+        self.release(owner);
+        self.owners.insert(client_id.clone(), owner.to_owned());
+        self.of_owners.insert(owner.to_owned(), client_id);
+    }
+
+    /// Notes that there is no such connection any more.
+    pub(crate) fn release(&mut self, owner: &str) {
+        if let Some(client_id) = self.of_owners.remove(owner) {
+            self.owners.remove(&client_id);
         }
-        Err(format!(
-            "its connection to {url} would have the same client id as that of {owner}, \
-             and the broker would close the one whenever the other is opened"
-        ))
+    }
+
+    /// What the connection of a device uses.
+    pub(crate) fn of(&self, device: &DeviceId) -> Option<ClientId> {
+        self.of_owners.get(&owner(device)).cloned()
+    }
+
+    fn check(&self, owner: &str, client_id: ClientId) -> Result<ClientId, String> {
+        match self.owners.get(&client_id) {
+            Some(other) if other != owner => Err(format!(
+                "its connection to {} would have the same client id as that of {other}, \
+                 and the broker would close the one whenever the other is opened",
+                client_id.0
+            )),
+            _ => Ok(client_id),
+        }
+    }
+}
+
+impl std::fmt::Debug for ClientIds {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "ClientIds({})", self.owners.len())
     }
 }
 
@@ -43,36 +72,47 @@ pub(super) fn check_connection(
     if connector.profile.session != SessionScope::Connector {
         return;
     }
+    let owner = &section.place().key;
     let checked = Binding::new(&connector.profile, connector.scope(None))
         .map_err(explain)
-        .and_then(|binding| claim(&binding, connector, section.place(), client_ids));
-    if let Err(message) = checked {
-        section.report().error(section.place(), message);
+        .and_then(|binding| client_id(&binding, connector, owner, client_ids));
+    match checked {
+        Ok(client_id) => client_ids.claim(owner, client_id),
+        Err(message) => section.report().error(section.place(), message),
     }
 }
 
-/// Checks a device's own connection, if it has one, its token and its topics.
+/// Checks a device's own connection, if it has one, its token and its topics. Gives the connection's client id, to be
+/// claimed.
 pub(super) fn check_device(
     section: &Section<'_>,
     connector: &Connector,
     device: &Device,
-    client_ids: &mut ClientIds,
-) {
-    let mut check = || {
+    client_ids: &ClientIds,
+) -> Option<ClientId> {
+    let check = || {
         let binding =
             Binding::new(&connector.profile, connector.scope(Some(device))).map_err(explain)?;
+        let mut own = None;
         if connector.profile.session == SessionScope::Device && device.via.is_none() {
-            claim(&binding, connector, section.place(), client_ids)?;
+            let owner = owner(&device.id);
+            own = Some(client_id(&binding, connector, &owner, client_ids)?);
             binding.token().map_err(explain)?;
         }
         binding.uplink_topic().map_err(explain)?;
         binding.downlinks().map_err(explain)?;
         binding.ack_filter().map_err(explain)?;
-        Ok::<(), String>(())
+        Ok::<_, String>(own)
     };
-    if let Err(message) = check() {
+    check().unwrap_or_else(|message| {
         section.report().error(section.place(), message);
-    }
+        None
+    })
+}
+
+/// Where a device's connection is written.
+pub(crate) fn owner(device: &DeviceId) -> String {
+    join("devices", device.as_str())
 }
 
 /// Checks values that become part of topics on their own, so that the error stands at the value and not at every device.
@@ -173,12 +213,12 @@ pub(super) fn warn_of_plain_text(
     }
 }
 
-fn claim(
+fn client_id(
     binding: &Binding<'_>,
     connector: &Connector,
-    place: &Place,
-    client_ids: &mut ClientIds,
-) -> Result<(), String> {
+    owner: &str,
+    client_ids: &ClientIds,
+) -> Result<ClientId, String> {
     let client_id = binding.client_id().map_err(explain)?;
     let username = binding.username().map_err(explain)?.unwrap_or_default();
     for (what, text) in [("client id", &client_id), ("user name", &username)] {
@@ -188,7 +228,7 @@ fn claim(
             ));
         }
     }
-    client_ids.claim(&connector.url, client_id, place)
+    client_ids.check(owner, (connector.url.clone(), client_id))
 }
 
 fn explain(error: BindError) -> String {

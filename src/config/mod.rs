@@ -32,6 +32,7 @@
 //! - `reach`: proxy, server name and client certificate of a connection
 //! - `reference`: the page that describes every key, from what the sections' readers say of themselves
 //! - `fit`: whether a profile, its connector and its device fit together
+//! - `registered`, `json`: devices that are registered while the bridge runs
 
 mod access;
 mod connectors;
@@ -41,10 +42,12 @@ mod error;
 mod files;
 mod fit;
 mod https;
+mod json;
 mod listeners;
 mod model;
 mod reach;
 mod reference;
+mod registered;
 mod section;
 mod store;
 mod tree;
@@ -59,11 +62,14 @@ use std::path::Path;
 pub use environment::environment;
 pub use error::{ConfigError, Problem, Warning};
 pub use files::{FileError, read_file, read_secret};
+pub use fit::ClientIds;
+pub(crate) use fit::{ClientId, owner};
 pub use model::{
     ClientCertificates, Config, ConnectWhen, Connections, Connector, Device, Downlinks, FileBytes,
     Http, Https, IdentityFiles, Limits, Log, LogFormat, Management, Store,
 };
 pub use reference::reference;
+pub use registered::{DeviceError, Registered, Surroundings};
 pub use units::{ByteSizeError, parse_bytes};
 
 use error::{Place, Report};
@@ -149,6 +155,7 @@ fn read(mut root: Section<'_>, files: &Files<'_>) -> Config {
             .filter_map(|(name, connector)| Some((name, connector?)))
             .collect(),
         devices,
+        client_ids,
         warnings: Vec::new(),
     }
 }

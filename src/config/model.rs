@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
-use super::Warning;
+use super::{ClientIds, Warning};
 use crate::access;
 use crate::broker::{BrokerUrl, Host, MqttVersion, Proxy};
 use crate::device::{ConnectorName, DeviceId};
@@ -39,6 +39,8 @@ pub struct Config {
     pub connectors: BTreeMap<ConnectorName, Connector>,
     /// `[devices."ID"]`; each one's connector is in `connectors`.
     pub devices: BTreeMap<DeviceId, Device>,
+    /// The client ids of all their connections, no two of them the same on one broker.
+    pub client_ids: ClientIds,
     /// What works, but should be seen to.
     pub warnings: Vec<Warning>,
 }
@@ -186,7 +188,7 @@ pub struct Store {
 }
 
 /// One broker with one profile.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Connector {
     /// Its name.
     pub name: ConnectorName,
@@ -248,7 +250,7 @@ pub enum ConnectWhen {
 }
 
 /// One device.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Device {
     /// Its id.
     pub id: DeviceId,
@@ -272,7 +274,7 @@ pub struct Device {
 }
 
 /// What a client names itself by in the TLS handshake. It is not what tokens are signed with: that is `private_key_file`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct IdentityFiles {
     /// `identity_file`: the certificate, its issuers if there are any, and the private key, as platforms hand them out:
     /// PEM in any order, or a PKCS#12 store (`.p12`, `.pfx`).
@@ -284,7 +286,7 @@ pub struct IdentityFiles {
 }
 
 /// A file's content, read once when the configuration is. Cleared from memory when dropped; `Debug` shows its path alone.
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 pub struct FileBytes {
     /// Where it was read from, for messages.
     pub path: PathBuf,

@@ -28,6 +28,8 @@ pub(super) enum Value {
     Datetime(toml::value::Datetime),
     Array(Vec<Value>),
     Table(Table),
+    /// JSON's; TOML has none.
+    Null,
 }
 
 impl Value {
@@ -41,6 +43,7 @@ impl Value {
             Self::Datetime(_) => "a date or time",
             Self::Array(_) => "an array",
             Self::Table(_) => "a section",
+            Self::Null => "null",
         }
     }
 
@@ -55,6 +58,7 @@ impl Value {
             Self::Datetime(time) => toml::Value::Datetime(*time),
             Self::Array(items) => toml::Value::Array(items.iter().map(Self::to_toml).collect()),
             Self::Table(table) => toml::Value::Table(to_toml(table)),
+            Self::Null => toml::Value::String(String::new()),
         }
     }
 }

@@ -79,45 +79,45 @@ impl Routers {
             let Some(device) = devices.get(device) else {
                 continue;
             };
-            if let Some(message) = device
-                .via
-                .as_ref()
-                .and_then(|router| self.problem(device, router, devices))
-            {
+            let Some(router) = &device.via else {
+                continue;
+            };
+            let written = self.written.contains(router);
+            if let Some(message) = problem(device, router, devices.get(router), written) {
                 report.error(place, message);
             }
         }
     }
+}
 
-    fn problem(
-        &self,
-        device: &Device,
-        router: &DeviceId,
-        devices: &BTreeMap<DeviceId, Device>,
-    ) -> Option<String> {
-        if *router == device.id {
-            return Some(
-                "a device is not behind itself: name the router device, or remove the key"
-                    .to_owned(),
-            );
-        }
-        let Some(router) = devices.get(router) else {
-            // One that is there but not sound has said so itself.
-            return (!self.written.contains(router)).then(|| {
-                format!("there is no device {router:?}: write a section for the router device, with its certificate")
-            });
-        };
-        if router.connector != device.connector {
-            return Some(format!(
-                "the router device {:?} is on the connector {}, and a device behind it must be too",
-                router.id, router.connector
-            ));
-        }
-        router.via.as_ref().map(|further| {
-            format!(
-                "{:?} has no connection, as it is itself behind {further:?}: name the router device",
-                router.id
-            )
-        })
+/// Why a device cannot be behind a router. `written`: there is one of this name, sound or not.
+pub(super) fn problem(
+    device: &Device,
+    name: &DeviceId,
+    router: Option<&Device>,
+    written: bool,
+) -> Option<String> {
+    if *name == device.id {
+        return Some(
+            "a device is not behind itself: name the router device, or remove the key".to_owned(),
+        );
     }
+    let Some(router) = router else {
+        // One that is there but not sound has said so itself.
+        return (!written).then(|| {
+            format!("there is no device {name:?}: write a section for the router device, with its certificate")
+        });
+    };
+    if router.connector != device.connector {
+        return Some(format!(
+            "the router device {:?} is on the connector {}, and a device behind it must be too",
+            router.id, router.connector
+        ));
+    }
+    router.via.as_ref().map(|further| {
+        format!(
+            "{:?} has no connection, as it is itself behind {further:?}: name the router device",
+            router.id
+        )
+    })
 }

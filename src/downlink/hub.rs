@@ -1,7 +1,7 @@
 //! Where sessions leave downlinks and listeners find them.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use futures_util::task::AtomicWaker;
@@ -57,6 +57,8 @@ pub struct Hub {
     sequence: Mutex<Sequence>,
     /// Everything up to this cursor is in its ring.
     published: AtomicU64,
+    /// How many devices were forgotten: a listener that sees another number looks whether they were its own.
+    forgotten: AtomicU64,
     feeds: RwLock<HashMap<DeviceId, Arc<Feed>>>,
 }
 
@@ -74,6 +76,8 @@ struct Sequence {
 pub(super) struct Feed {
     pub(super) device: DeviceId,
     ring: Mutex<Ring>,
+    /// The device was deleted.
+    gone: AtomicBool,
     /// By address.
     listeners: Mutex<HashMap<usize, Arc<AtomicWaker>>>,
 }
@@ -100,6 +104,7 @@ impl Hub {
                 order: Order::default(),
             }),
             published: AtomicU64::new(start.to_raw()),
+            forgotten: AtomicU64::new(0),
             feeds: RwLock::default(),
         }
     }
@@ -150,6 +155,23 @@ impl Hub {
         Subscription::new(Arc::clone(self), feeds, topics, after)
     }
 
+    /// Forgets a device that was deleted, and tells its listeners. One of the same id that comes later is another one.
+    pub fn forget(&self, device: &DeviceId) {
+        let mut feeds = self.feeds.write().unwrap_or_else(PoisonError::into_inner);
+        let Some(feed) = feeds.remove(device) else {
+            return;
+        };
+        drop(feeds);
+        lock(&self.sequence).order.empty(&feed);
+        feed.gone.store(true, Ordering::Release);
+        self.forgotten.fetch_add(1, Ordering::AcqRel);
+        feed.wake();
+    }
+
+    pub(super) fn forgotten(&self) -> u64 {
+        self.forgotten.load(Ordering::Acquire)
+    }
+
     /// How many listeners there are; one that reads several devices counts for each.
     pub fn listeners(&self) -> usize {
         let feeds = self.feeds.read().unwrap_or_else(PoisonError::into_inner);
@@ -182,6 +204,7 @@ impl Hub {
             Arc::new(Feed {
                 device: device.clone(),
                 ring: Mutex::new(Ring::new(self.start)),
+                gone: AtomicBool::new(false),
                 listeners: Mutex::default(),
             })
         };
@@ -192,6 +215,11 @@ impl Hub {
 impl Feed {
     pub(super) fn ring(&self) -> MutexGuard<'_, Ring> {
         lock(&self.ring)
+    }
+
+    /// Whether the device was deleted.
+    pub(super) fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Acquire)
     }
 
     pub(super) fn join(&self, waker: &Arc<AtomicWaker>) {

@@ -39,6 +39,12 @@ impl Order {
         }
     }
 
+    /// Lets go of everything in a window.
+    pub(super) fn empty(&mut self, feed: &Feed) {
+        let gone = feed.ring().evict(Cursor::from_raw(u64::MAX));
+        self.forget(gone);
+    }
+
     fn forget(&mut self, gone: Gone) {
         self.events -= gone.events;
         self.bytes -= gone.bytes;

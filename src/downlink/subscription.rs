@@ -23,6 +23,13 @@ pub enum Delivery {
     Event(Arc<Event>),
     /// Downlinks are missing here.
     Gap(Gap),
+    /// A device was deleted. Nothing more comes of it; with the last one, the listener is at its end.
+    Deleted {
+        /// The device.
+        device: DeviceId,
+        /// Whether it was the last one that was listened to.
+        last: bool,
+    },
     /// The listener was too slow: what it would read next is no longer kept. It is at its end; a new one that starts at
     /// [`Subscription::position`] is told by a gap what is missing.
     Behind,
@@ -49,12 +56,14 @@ pub struct Gap {
 #[derive(Debug)]
 pub struct Subscription {
     hub: Arc<Hub>,
-    places: Box<[Place]>,
+    places: Vec<Place>,
     topics: Option<TopicFilter>,
     /// Everything up to here was delivered or is not for this listener.
     position: Cursor,
     gap: Option<Gap>,
     stored: Option<Stored>,
+    /// Of the hub's number of devices that were deleted, what has been looked at.
+    forgotten: u64,
     waker: Arc<AtomicWaker>,
     count: Count,
 }
@@ -121,7 +130,9 @@ impl Subscription {
             };
             Place { feed, told }
         };
-        let places: Box<[Place]> = feeds.map(place).collect();
+        // Before the feeds are asked for: one that goes meanwhile is noticed.
+        let forgotten = hub.forgotten();
+        let places: Vec<Place> = feeds.map(place).collect();
         let stored = hub.history().map(|history| {
             let devices = places.iter().map(|place| place.feed.device.clone());
             let replay = Replay::new(history.clone(), devices.collect());
@@ -138,6 +149,7 @@ impl Subscription {
             topics,
             position,
             stored,
+            forgotten,
             waker,
             count: Count::default(),
         }
@@ -181,6 +193,11 @@ impl Subscription {
 
     fn poll_present(&mut self, cx: &mut Context<'_>) -> Poll<Option<Delivery>> {
         loop {
+            if self.forgotten != self.hub.forgotten()
+                && let Some(deleted) = self.look_for_deleted()
+            {
+                return Poll::Ready(Some(deleted));
+            }
             if let Some(gap) = self.gap.take() {
                 self.count.gap(gap.device.as_ref());
                 return Poll::Ready(Some(Delivery::Gap(gap)));
@@ -222,6 +239,22 @@ impl Subscription {
                 (Look::Behind, Some(stored)) => stored.replay.read(self.position),
             }
         }
+    }
+
+    /// One of its devices that was deleted; when there is none left to tell of, it has looked at all.
+    fn look_for_deleted(&mut self) -> Option<Delivery> {
+        let forgotten = self.hub.forgotten();
+        let gone = self.places.iter().position(|place| place.feed.is_gone());
+        let Some(gone) = gone else {
+            self.forgotten = forgotten;
+            return None;
+        };
+        let place = self.places.remove(gone);
+        place.feed.leave(&self.waker);
+        Some(Delivery::Deleted {
+            device: place.feed.device.clone(),
+            last: self.places.is_empty(),
+        })
     }
 
     /// Looks for the next event in the windows.

@@ -310,7 +310,7 @@ async fn read(hub: Arc<Hub>, devices: &'static [usize], breaks: usize) -> (Vec<C
                 gaps.push(gap);
                 false
             }
-            Delivery::Behind | Delivery::Unavailable => true,
+            Delivery::Deleted { .. } | Delivery::Behind | Delivery::Unavailable => true,
         };
         if broken {
             let position = listener.position().map_or(After::Earliest, After::Cursor);
@@ -409,6 +409,7 @@ proptest! {
                         prop_assert_eq!(Some(event.cursor()), model.next());
                         model.position = event.cursor();
                     }
+                    Some(Delivery::Deleted { .. }) => prop_assert!(false, "nothing was deleted"),
                     None => {
                         prop_assert_eq!(model.next(), None);
                         model.position = model.log.last().map_or(raw(0), |event| event.0);
@@ -417,4 +418,28 @@ proptest! {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn listeners_are_told_of_a_deleted_device_and_one_of_the_same_id_is_another_one() {
+    let hub = hub(100);
+    let mut both = listen(&hub, &[0, 1], After::Now);
+    let mut one = listen(&hub, &[0], After::Now);
+    accept(&hub, 0);
+    hub.forget(&device(0));
+    hub.forget(&device(0));
+    let deleted = |delivery: Delivery| match delivery {
+        Delivery::Deleted { device, last } => (device, last),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(deleted(both.next().await), (device(0), false));
+    assert_eq!(deleted(one.next().await), (device(0), true));
+    accept(&hub, 0);
+    let cursor = accept(&hub, 1);
+    match both.next().await {
+        Delivery::Event(event) => assert_eq!(event.cursor(), cursor),
+        other => panic!("{other:?}"),
+    }
+    assert!(try_next(&mut one).is_none());
+    assert_eq!(hub.listeners(), 1);
 }

@@ -83,7 +83,9 @@ async fn list(
         }
     }
     let limit = limit.unwrap_or(DEFAULT_PAGE);
-    let page = registry.page(after.as_ref(), limit + 1, |id| caller.may_use(id));
+    let page = registry.page(after.as_ref(), limit + 1, |device| {
+        caller.may_use(&device.id)
+    });
     let more = page.len() > limit;
     let devices: Vec<_> = page.iter().take(limit).map(DeviceBody::of).collect();
     let next = devices.last().filter(|_| more).map(|last| last.id.clone());
@@ -284,7 +286,7 @@ impl SessionBody {
             state: now.state.name(),
             since: Timestamp(now.since),
             mqtt_version: now.version.map(|version| version.to_string()),
-            client_id: session.client_id().to_owned(),
+            client_id: session.client_id().as_ref().to_owned(),
             token_expires_at: now.token_expires_at.map(Timestamp),
             last_error: now.last_trouble.map(SessionError::from),
             counters: SessionCounters::of(&session.status().counters),

@@ -23,7 +23,7 @@ struct DownlinkEvent {
     /// Its cursor; absent with a gap.
     #[schema(example = "1769860800000001")]
     id: Option<String>,
-    /// `downlink` or `gap`.
+    /// `downlink`, `gap` or `deleted`.
     #[schema(example = "downlink")]
     event: String,
     data: EventData,
@@ -34,6 +34,7 @@ struct DownlinkEvent {
 enum EventData {
     Downlink(DownlinkData),
     Gap(GapData),
+    Deleted(DeletedData),
 }
 
 /// One message from the platform.
@@ -61,6 +62,14 @@ struct DownlinkData {
     retained: bool,
     #[schema(value_type = String, format = DateTime, example = "2026-01-31T12:00:00.000Z")]
     received_at: String,
+}
+
+/// The device was deleted, and nothing more comes of it.
+#[derive(Deserialize, ToSchema)]
+#[schema(as = Deleted)]
+struct DeletedData {
+    #[schema(example = "pump-1")]
+    device: String,
 }
 
 /// Downlinks behind `after` and before `next` may be missing.

@@ -204,12 +204,12 @@ impl Listen {
         let wanted = self.find(devices)?;
         if form == Form::Stream {
             let listener = caller.begin_stream()?;
-            let subscription = self.subscribe(&wanted, options.topics, after).await;
+            let subscription = self.subscribe(&wanted, options.topics, after).await?;
             let sessions = Watch::new(Arc::clone(&self.registry), &wanted);
             let answer = sse::answer(subscription, sessions, listener, &self.shutdown);
             return Ok(answer);
         }
-        let subscription = self.subscribe(&wanted, options.topics, after).await;
+        let subscription = self.subscribe(&wanted, options.topics, after).await?;
         let (limit, wait) = match *method {
             // Only the head of the answer is asked for, and there is nothing to wait for.
             Method::HEAD => (0, Duration::ZERO),
@@ -244,7 +244,7 @@ impl Listen {
         devices: &BTreeMap<DeviceId, Arc<Device>>,
         topics: Option<TopicFilter>,
         after: After,
-    ) -> Subscription {
+    ) -> Result<Subscription, Problem> {
         let ids = devices.keys().cloned();
         let subscription = self.hub.subscribe(ids, topics, after);
         let subscription =
@@ -260,7 +260,12 @@ impl Listen {
             }
         };
         let _ = tokio::time::timeout(self.limits.begin_wait, begun).await;
-        subscription
+        // One that was deleted meanwhile would never be heard of again.
+        let gone = devices.keys().find(|id| self.registry.get(id).is_none());
+        match gone {
+            Some(gone) => Err(Problem::unknown_device(gone)),
+            None => Ok(subscription),
+        }
     }
 }
 

@@ -117,6 +117,9 @@ impl From<UplinkError> for Problem {
             UplinkError::Unconfirmed => Self::new(Kind::Unconfirmed, detail)
                 .retryable(true)
                 .hint("posting it again may deliver it twice"),
+            UplinkError::Changing => Self::new(Kind::Changing, detail).retry_after(1),
+            UplinkError::Leaving => Self::new(Kind::Leaving, detail)
+                .hint("it is deleted once the broker has its backlog"),
             UplinkError::Closing => Self::new(Kind::Closing, detail).retry_after(5),
         }
     }

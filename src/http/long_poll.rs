@@ -39,7 +39,8 @@ pub(super) async fn answer(
         further = true;
         // A gap does not count: alone, it would leave the position where it was, and the next poll would find it again.
         count += usize::from(matches!(delivery, Delivery::Event(_)));
-        let full = count >= limit || json.len() >= FULL;
+        let over = matches!(delivery, Delivery::Deleted { last: true, .. });
+        let full = over || count >= limit || json.len() >= FULL;
         next = if full {
             None
         } else {
@@ -85,6 +86,12 @@ fn write(json: &mut Vec<u8>, delivery: &Delivery, further: bool) -> bool {
             json.extend_from_slice(b"{\"event\":\"gap\",\"data\":");
             // Writing it to memory cannot fail.
             let _ = serde_json::to_writer(&mut *json, gap);
+        }
+        Delivery::Deleted { device, .. } => {
+            json.extend_from_slice(separator);
+            json.extend_from_slice(b"{\"event\":\"deleted\",\"data\":");
+            // Writing it to memory cannot fail.
+            let _ = serde_json::to_writer(&mut *json, &serde_json::json!({ "device": device }));
         }
         Delivery::Behind | Delivery::Unavailable => return false,
     }

@@ -33,6 +33,8 @@ pub(super) enum Kind {
     NoKey,
     Full,
     NotSent,
+    Changing,
+    Leaving,
     Closing,
     Unconfirmed,
     StoreUnavailable,
@@ -107,6 +109,12 @@ impl Kind {
                 "not-sent",
                 "No connection to the broker",
             ),
+            Self::Changing => (
+                S::SERVICE_UNAVAILABLE,
+                "changing",
+                "The device is being changed",
+            ),
+            Self::Leaving => (S::CONFLICT, "leaving", "The device is being deleted"),
             Self::Closing => (S::SERVICE_UNAVAILABLE, "closing", "Shutting down"),
             Self::Unconfirmed => (S::GATEWAY_TIMEOUT, "unconfirmed", "Not confirmed in time"),
             Self::StoreUnavailable => (

@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::events::SessionEvent;
 use crate::access::Listener;
+use crate::device::DeviceId;
 use crate::downlink::{Cursor, Delivery, Gap, Subscription};
 use crate::observe::{Seen, Watch};
 
@@ -107,6 +108,8 @@ struct EventStream {
     heartbeat: Pin<Box<Sleep>>,
     interval: Duration,
     until: Pin<Box<dyn Future<Output = ()> + Send>>,
+    /// Nothing more can come.
+    over: bool,
 }
 
 impl EventStream {
@@ -125,6 +128,7 @@ impl EventStream {
             heartbeat: Box::pin(tokio::time::sleep(first_heartbeat(interval))),
             interval,
             until: Box::pin(until),
+            over: false,
         }
     }
 
@@ -141,7 +145,7 @@ impl Stream for EventStream {
     type Item = Result<Bytes, Infallible>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if self.until.as_mut().poll(cx).is_ready() {
+        if self.over || self.until.as_mut().poll(cx).is_ready() {
             return Poll::Ready(None);
         }
         if let Some(opening) = self.opening.take() {
@@ -156,6 +160,10 @@ impl Stream for EventStream {
                 return Poll::Ready(Some(Ok(event.frame().clone())));
             }
             Poll::Ready(Delivery::Gap(gap)) => return Poll::Ready(Some(Ok(gap_frame(&gap)))),
+            Poll::Ready(Delivery::Deleted { device, last }) => {
+                self.over = last;
+                return Poll::Ready(Some(Ok(deleted_frame(&device))));
+            }
             // The client connects again, and goes on there or is told by a gap what it has missed.
             Poll::Ready(Delivery::Behind | Delivery::Unavailable) => return Poll::Ready(None),
             Poll::Pending => {}
@@ -191,6 +199,11 @@ fn gap_frame(gap: &Gap) -> Bytes {
     frame.into()
 }
 
+fn deleted_frame(device: &DeviceId) -> Bytes {
+    let data = serde_json::json!({ "device": device });
+    Bytes::from(format!("event: deleted\ndata: {data}\n\n"))
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
@@ -200,7 +213,6 @@ mod tests {
     use futures_util::StreamExt;
 
     use super::*;
-    use crate::device::DeviceId;
     use crate::downlink::{After, Hub, Limits};
     use crate::message::{Downlink, Qos};
     use crate::topic::TopicFilter;

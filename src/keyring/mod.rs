@@ -97,6 +97,19 @@ impl Keyring {
         Arc::clone(keys)
     }
 
+    /// Forgets the keys of a device that was deleted. Its session must have ended.
+    pub async fn forget(&self, device: &DeviceId) -> Result<(), KeyringError> {
+        {
+            let mut devices = self.devices.write().unwrap_or_else(PoisonError::into_inner);
+            devices.remove(device);
+        }
+        self.core
+            .vault
+            .delete(RecordKind::Key, device.as_str())
+            .await?;
+        Ok(())
+    }
+
     /// The devices that have keys, in the order of their ids.
     pub fn devices(&self) -> Vec<Arc<DeviceKeys>> {
         let devices = self.read();

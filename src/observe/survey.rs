@@ -65,7 +65,9 @@ impl Survey {
 
     /// Goes on with the sweep over those devices that `includes` holds for, or begins the next one.
     pub fn step(&mut self, includes: impl Fn(&DeviceId) -> bool) -> Step {
-        let page = self.registry.page(self.after.as_ref(), STEP, includes);
+        let page = self
+            .registry
+            .page(self.after.as_ref(), STEP, |device| includes(&device.id));
         let mut step = Step {
             complete: page.len() < STEP,
             ..Step::default()

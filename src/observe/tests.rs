@@ -42,6 +42,8 @@ fn device(id: &str) -> (Device, Detached) {
         tally: Arc::default(),
     });
     let device = Device {
+        registration: Default::default(),
+        tenure: Default::default(),
         lane: Default::default(),
         signing: Signing::None,
         id,

@@ -9,7 +9,7 @@ use super::json::{Kind, Members, ObjectError, quoted};
 use super::template::Template;
 
 /// `[ack]`: how a platform answers an uplink after the broker has confirmed it. Such an answer may also never come.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AckRules {
     /// The topic of a device's answers, without wildcards.

@@ -8,12 +8,12 @@ use serde_json::{Map, Value};
 use super::template::{Scope, Template, TemplateError};
 
 /// Claims by name.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(transparent)]
 pub struct Claims(BTreeMap<String, Claim>);
 
 /// The value of a claim.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(try_from = "toml::Value")]
 enum Claim {
     Text(Template),

@@ -14,7 +14,7 @@ use crate::broker::MqttVersion;
 use crate::message::{ContentType, Qos};
 
 /// A platform: what its broker expects of a client. An unknown key is an error.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Profile {
     /// One line for `causeway profile list`.
@@ -57,7 +57,7 @@ pub enum SessionScope {
 }
 
 /// How a connection is opened.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Connect {
     /// MQTT client id.
@@ -115,7 +115,7 @@ pub enum PasswordSource {
 }
 
 /// The token that serves as password (RFC 7519).
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Token {
     /// The `aud` claim.
@@ -132,7 +132,7 @@ pub struct Token {
 }
 
 /// How a token names the key that it is signed with.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum KidTemplate {
     /// Lower-case hex SHA-256 of the public key's SubjectPublicKeyInfo in DER.
@@ -147,7 +147,7 @@ pub enum KidTemplate {
 }
 
 /// What may be published, and where.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Uplink {
     /// The topic; a sub-topic is refused where the template has no `{subtopic}`.
@@ -180,7 +180,7 @@ pub struct Uplink {
 }
 
 /// One subscription.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Downlink {
     /// The filter.
@@ -192,7 +192,7 @@ pub struct Downlink {
 }
 
 /// A variable that a connector or a device gives a value to.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Variable {
     /// One line for the user.

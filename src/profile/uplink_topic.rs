@@ -7,7 +7,7 @@ use super::template::{Scope, Template};
 use crate::topic::{SubTopic, TopicName};
 
 /// The topics that one device publishes on. The one without a sub-topic is rendered once, not per message.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct UplinkTopic {
     bare: TopicName,
     with_subtopic: Option<Template>,

@@ -16,7 +16,6 @@ pub struct SessionHandle {
     commands: mpsc::Sender<Command>,
     status: Arc<Status>,
     budget: Arc<Budget>,
-    client_id: Arc<str>,
 }
 
 /// What a session is told.
@@ -55,7 +54,6 @@ impl SessionHandle {
     pub(super) fn new(
         queue: usize,
         budget: Arc<Budget>,
-        client_id: Arc<str>,
         status: Status,
     ) -> (Self, mpsc::Receiver<Command>) {
         let (commands, receiver) = mpsc::channel(queue);
@@ -63,7 +61,6 @@ impl SessionHandle {
             commands,
             status: Arc::new(status),
             budget,
-            client_id,
         };
         (handle, receiver)
     }
@@ -113,14 +110,6 @@ impl SessionHandle {
         let _ = self.commands.try_send(Command::Retry);
     }
 
-    /// The same door, of a session that goes by another MQTT client id from now on.
-    pub fn with_client_id(&self, client_id: Arc<str>) -> Self {
-        Self {
-            client_id,
-            ..self.clone()
-        }
-    }
-
     /// What the session tells about itself.
     pub fn status(&self) -> &Arc<Status> {
         &self.status
@@ -133,8 +122,9 @@ impl SessionHandle {
     }
 
     /// Its MQTT client id.
-    pub fn client_id(&self) -> &str {
-        &self.client_id
+    pub fn client_id(&self) -> Arc<str> {
+        let connect = self.status.connect();
+        connect.map_or_else(|| "client".into(), |connect| connect.shown_client_id())
     }
 }
 
@@ -150,7 +140,7 @@ impl Detached {
     /// A handle with room for so many commands.
     pub(crate) fn new(queue: usize) -> (SessionHandle, Self) {
         let (budget, status) = (Budget::new(1 << 30), Status::default());
-        let (handle, commands) = SessionHandle::new(queue, budget, "client".into(), status);
+        let (handle, commands) = SessionHandle::new(queue, budget, status);
         let status = Arc::clone(&handle.status);
         (handle, Self { commands, status })
     }

@@ -65,7 +65,6 @@ impl Session {
         let (handle, commands) = SessionHandle::new(
             spec.queue,
             Arc::clone(&shared.budget),
-            Arc::clone(&shown_client_id),
             Status::new(Arc::clone(&spec.tally), Arc::clone(&spec.connect)),
         );
         let (control, orders) = Orders::new(handle.status());

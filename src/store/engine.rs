@@ -140,6 +140,10 @@ pub trait Engine: UplinkQueue + ReceiptLog + IdempotencyKeys + DownlinkHistory +
     /// What it has done and what it holds; from memory.
     fn counters(&self) -> Counters;
 
+    /// Removes the history and the answered keys of a device, in steps. A listener of a device that comes again is told by a
+    /// gap what is missing. Nothing may be on its way for the device meanwhile.
+    fn forget(&self, device: &DeviceId) -> Answer<()>;
+
     /// Writes what was handed over, and closes. Everything after it is answered as unavailable.
     fn close(&self) -> Answer<()>;
 }

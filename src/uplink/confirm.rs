@@ -153,6 +153,7 @@ impl Road {
         mut accepted: Accepted,
         mut awaited: Awaited,
         until: Instant,
+        device: &Device,
     ) -> Result<Accepted, UplinkError> {
         let receipt = &mut accepted.receipt;
         if !matches!(
@@ -166,7 +167,7 @@ impl Road {
                 .await?
                 .and_then(|receipt| receipt.platform)
         } else {
-            let answered = self.wait_for(&mut awaited, until).await;
+            let answered = self.wait_for(&mut awaited, until, device).await;
             answered.and_then(Result::ok)
         };
         let outcome = outcome.unwrap_or(PlatformOutcome::UNKNOWN);

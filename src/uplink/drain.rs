@@ -11,6 +11,8 @@ use super::check::{CheckError, check};
 use super::error::UplinkError;
 use super::platform::PlatformOutcome;
 use super::receipt::Receipt;
+use super::road::{SETTLE, last_settlement};
+use super::traveller::Traveller;
 use crate::message::{Qos, Uplink};
 use crate::registry::Device;
 use crate::session::{NotSent, Outcome, Publish, SubmitError, Ticket};
@@ -30,7 +32,7 @@ const PAGE: ReadLimit = ReadLimit {
 const STORE_PAUSE: Duration = Duration::from_secs(1);
 
 /// Feeds a device's stored uplinks to its session. There is one for each lane that is stored.
-pub(super) async fn drain(road: Arc<Road>, store: Arc<dyn UplinkQueue>, device: Arc<Device>) {
+pub(super) async fn drain(road: Arc<Road>, store: Arc<dyn UplinkQueue>, device: Traveller) {
     debug!(device = %device.id, "draining what is stored");
     let mut drain = Drain {
         road,
@@ -40,21 +42,39 @@ pub(super) async fn drain(road: Arc<Road>, store: Arc<dyn UplinkQueue>, device: 
         on_the_way: VecDeque::new(),
     };
     let shutdown = drain.road.shutdown.clone();
-    let finished = tokio::select! {
-        finished = drain.run() => finished,
-        () = shutdown.cancelled() => false,
+    let device = drain.device.clone();
+    let ended = tokio::select! {
+        // First: nothing more may go to a session that the device is leaving.
+        biased;
+        () = device.tenure.over() => Ended::Retired,
+        () = shutdown.cancelled() => Ended::Early,
+        finished = drain.run() => if finished { Ended::Finished } else { Ended::Early },
     };
-    if finished {
-        info!(device = %drain.device.id, "everything that was stored has been sent");
-    } else {
-        drain.device.lane.abandon_drain();
+    match ended {
+        Ended::Finished => {
+            info!(device = %drain.device.id, "everything that was stored has been sent");
+            return;
+        }
+        Ended::Retired => drain.leave().await,
+        Ended::Early => {}
     }
+    // Before the lane can have another drain: what is still in the session's queue is taken out of it.
+    drain.on_the_way.clear();
+    drain.device.lane.abandon_drain();
+}
+
+enum Ended {
+    Finished,
+    /// The program ends, or the session has.
+    Early,
+    /// The device leaves the session.
+    Retired,
 }
 
 struct Drain {
     road: Arc<Road>,
     store: Arc<dyn UplinkQueue>,
-    device: Arc<Device>,
+    device: Traveller,
     /// Everything up to this place has been handed to the session or settled.
     after: Option<u64>,
     on_the_way: VecDeque<(QueuedUplink, Ticket)>,
@@ -94,7 +114,7 @@ impl Drain {
                 }
                 continue;
             }
-            let device = Arc::clone(&self.device);
+            let device = self.device.clone();
             tokio::select! {
                 settled = self.settle_next(), if !self.on_the_way.is_empty() => {
                     if !settled {
@@ -168,6 +188,18 @@ impl Drain {
                 .road
                 .settle_stored(&self.device, &uplink, attempts, outcome),
             None => true,
+        }
+    }
+
+    /// Takes everything back that was not sent, and waits a little for what was.
+    async fn leave(&mut self) {
+        let until = Instant::now() + SETTLE;
+        (self.on_the_way).retain(|(_, ticket)| ticket.attempts() > 0);
+        while let Some((uplink, mut ticket)) = self.on_the_way.pop_front() {
+            if let Some(outcome) = last_settlement(&mut ticket, until).await {
+                let attempts = ticket.attempts();
+                (self.road).settle_stored(&self.device, &uplink, attempts, outcome);
+            }
         }
     }
 

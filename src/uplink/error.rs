@@ -107,6 +107,12 @@ pub enum UplinkError {
          sent again"
     )]
     Unconfirmed,
+    /// The device is going on to another connection.
+    #[error("the device's connection is being changed; the uplink was not sent")]
+    Changing,
+    /// The device is being deleted.
+    #[error("the device is being deleted and takes no more uplinks; this one was not taken")]
+    Leaving,
     /// The program ends.
     #[error("the bridge is shutting down; the uplink was not sent")]
     Closing,
@@ -135,6 +141,8 @@ impl UplinkError {
             | Self::Unusable(_)
             | Self::NotSent { .. }
             | Self::Expired
+            | Self::Changing
+            | Self::Leaving
             | Self::Closing => Answered::NotTaken,
             Self::Unconfirmed => Answered::Unconfirmed,
         }

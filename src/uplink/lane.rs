@@ -9,9 +9,12 @@
 //! When the queue is full, or an uplink has to be durable before anything else, the lane becomes *stored*: everything
 //! behind goes to the store only, and a drain feeds it to the session, behind what was in the queue already. Once the
 //! store holds nothing that is not on its way, the lane is direct again. So accepted order is broker order throughout.
+//!
+//! A lane outlives the session that it leads to. While a device goes on to another session, or to other topics, its lane
+//! is held: nothing enters until everything has left the old session, for the broker or back into the store.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -27,6 +30,10 @@ pub struct Lane {
     stored: AtomicBool,
     /// When the last uplink was delivered, in microseconds since the epoch; 0 before the first.
     delivered_at: AtomicU64,
+    /// A [`Door`].
+    door: AtomicU8,
+    /// The door was opened or closed.
+    moved: Notify,
     inner: Mutex<Inner>,
     /// Something changed that the drain may wait for.
     pub(super) changed: Notify,
@@ -44,6 +51,17 @@ struct Inner {
     shadows: HashSet<u64>,
     /// Requests that wait for what becomes of a stored uplink.
     waiting: HashMap<u64, oneshot::Sender<Receipt>>,
+}
+
+/// Whether uplinks enter a lane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Door {
+    /// They do.
+    Open,
+    /// They wait.
+    Held,
+    /// They are refused: the device is being deleted, and what is in the lane is what is left.
+    Closed,
 }
 
 /// What a drain may take from the store.
@@ -70,6 +88,56 @@ impl Lane {
         let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
         let micros = u64::try_from(since.as_micros()).unwrap_or(0);
         self.delivered_at.store(micros, Ordering::Relaxed);
+    }
+
+    /// Whether uplinks enter.
+    pub(super) fn door(&self) -> Door {
+        match self.door.load(Ordering::Acquire) {
+            0 => Door::Open,
+            1 => Door::Held,
+            _ => Door::Closed,
+        }
+    }
+
+    /// Waits until uplinks are no longer held.
+    pub(super) async fn moved(&self) {
+        let moved = self.moved.notified();
+        tokio::pin!(moved);
+        // Before the look: a move between the two is not missed.
+        moved.as_mut().enable();
+        if self.door() == Door::Held {
+            moved.await;
+        }
+    }
+
+    /// Uplinks wait from now on.
+    pub(crate) fn hold(&self) {
+        self.move_door(Door::Held);
+    }
+
+    /// Uplinks enter.
+    pub(crate) fn open(&self) {
+        self.move_door(Door::Open);
+    }
+
+    /// Uplinks are refused from now on.
+    pub(crate) fn close(&self) {
+        self.move_door(Door::Closed);
+    }
+
+    /// Whether uplinks are refused.
+    pub fn is_closed(&self) -> bool {
+        self.door() == Door::Closed
+    }
+
+    fn move_door(&self, door: Door) {
+        let number = match door {
+            Door::Open => 0,
+            Door::Held => 1,
+            Door::Closed => 2,
+        };
+        self.door.store(number, Ordering::Release);
+        self.moved.notify_waiters();
     }
 
     /// Sends everything that comes from now on to the store first; `true` when a drain has to be started.
@@ -149,7 +217,7 @@ impl Lane {
         true
     }
 
-    /// The drain ends whatever is left: the program does.
+    /// The drain ends whatever is left: the program does, or the device has left its session.
     pub(super) fn abandon_drain(&self) {
         self.lock().draining = false;
     }
@@ -187,6 +255,21 @@ mod tests {
         assert_eq!(lane.horizon().before, first);
         lane.end_write(first, true);
         assert_eq!(lane.horizon().before, u64::MAX);
+    }
+
+    #[tokio::test]
+    async fn who_comes_to_a_held_lane_waits_until_it_moves() {
+        let lane = Lane::default();
+        lane.moved().await;
+        lane.hold();
+        let (waited, ()) = tokio::join!(
+            tokio::time::timeout(std::time::Duration::from_secs(20), lane.moved()),
+            async {
+                tokio::task::yield_now().await;
+                lane.close();
+            }
+        );
+        assert!(waited.is_ok() && lane.is_closed());
     }
 
     #[test]

@@ -22,6 +22,7 @@ mod lane;
 mod platform;
 mod receipt;
 mod road;
+mod traveller;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -39,6 +40,7 @@ pub use feed::{ReceiptWatch, Told};
 #[cfg(test)]
 pub(crate) use key::fingerprint;
 pub use key::{IdempotencyKey, KeyFormError, MAX_KEY_BYTES};
+use lane::Door;
 pub use lane::Lane;
 pub use platform::{MAX_KEPT_BYTES, PlatformOutcome, Verdict};
 pub use receipt::Receipt;
@@ -52,6 +54,7 @@ use crate::store::records::{Backlog, BodyHash, ReceiptStatus};
 use crate::tally::Answered;
 use receipt::RecentReceipts;
 use road::{Order, Road, confirmed};
+use traveller::Traveller;
 
 /// The road out, for all devices.
 #[derive(Clone)]
@@ -150,13 +153,32 @@ impl Uplinks {
         };
         for (id, backlog) in store.backlogs() {
             match self.registry.get(&id) {
-                Some(device) if device.lane.become_stored() => self.road.start_drain(&device),
-                Some(_) => {}
+                Some(device) => self.drain(&device),
                 None => warn!(
                     device = %id, uplinks = backlog.count,
                     "uplinks are stored for a device that is not configured any more; they wait until it is"
                 ),
             }
+        }
+    }
+
+    /// Lets uplinks of a device enter that were held, behind what is stored of it.
+    pub(crate) fn reopen(&self, device: &Arc<Device>) {
+        if self.backlog(&device.id).is_some() || device.lane.is_stored() {
+            self.drain(device);
+        }
+        if !device.registration.leaving {
+            device.lane.open();
+        }
+    }
+
+    /// Sends what is stored of a device, unless that is being done.
+    fn drain(&self, device: &Arc<Device>) {
+        if self.road.store.is_some()
+            && let Some(device) = Traveller::new(Arc::clone(device))
+            && device.lane.become_stored()
+        {
+            self.road.start_drain(&device);
         }
     }
 
@@ -174,11 +196,13 @@ impl Uplinks {
 
     /// Publishes an uplink and waits for the broker, or for the disk, and then for the platform where that is wished.
     pub async fn deliver(&self, uplink: Uplink, wishes: Wishes) -> Result<Accepted, UplinkError> {
-        let Some(device) = self.registry.get(&uplink.device) else {
-            return Err(UplinkError::UnknownDevice(uplink.device));
-        };
         let began = Instant::now();
-        let outcome = self.deliver_for(&device, uplink, wishes, began).await;
+        let device = self.enter(&uplink.device, began + wishes.wait).await?;
+        let mut outcome = self.deliver_for(&device, uplink, wishes, began).await;
+        if let (Err(UplinkError::Closing), true) = (&outcome, device.tenure.is_over()) {
+            // Not the program ends, but the session that the device had.
+            outcome = Err(UplinkError::Changing);
+        }
         let answered = match &outcome {
             Ok(accepted) => accepted.answered(),
             Err(error) => error.answered(),
@@ -187,9 +211,30 @@ impl Uplinks {
         outcome
     }
 
+    /// The device, when uplinks enter its lane.
+    async fn enter(&self, id: &DeviceId, until: Instant) -> Result<Traveller, UplinkError> {
+        loop {
+            let Some(device) = self.registry.get(id) else {
+                return Err(UplinkError::UnknownDevice(id.clone()));
+            };
+            match device.lane.door() {
+                Door::Open => match Traveller::new(device) {
+                    Some(device) => return Ok(device),
+                    // Another one has just taken its place.
+                    None => tokio::task::yield_now().await,
+                },
+                Door::Closed if device.registration.leaving => return Err(UplinkError::Leaving),
+                Door::Closed => tokio::task::yield_now().await,
+                Door::Held => tokio::time::timeout_at(until.into(), device.lane.moved())
+                    .await
+                    .map_err(|_| UplinkError::Changing)?,
+            }
+        }
+    }
+
     async fn deliver_for(
         &self,
-        device: &Arc<Device>,
+        device: &Traveller,
         mut uplink: Uplink,
         wishes: Wishes,
         began: Instant,
@@ -214,7 +259,10 @@ impl Uplinks {
         };
         let accepted = self.accept(device, publish, order, posted, &wishes).await?;
         match awaited {
-            Some(awaited) => self.road.confirm(accepted, awaited, until).await,
+            Some(awaited) => {
+                let confirmed = self.road.confirm(accepted, awaited, until, device);
+                confirmed.await
+            }
             None => Ok(accepted),
         }
     }
@@ -222,7 +270,7 @@ impl Uplinks {
     /// Waits for the broker, or for the disk.
     async fn accept(
         &self,
-        device: &Arc<Device>,
+        device: &Traveller,
         publish: Publish,
         order: Order,
         posted: Option<BodyHash>,

@@ -14,6 +14,7 @@ use super::feed::Feed;
 use super::key::{self, IdempotencyKey};
 use super::platform::PlatformOutcome;
 use super::receipt::{Receipt, RecentReceipts};
+use super::traveller::Traveller;
 use super::{Accepted, Wishes, drain};
 use crate::message::{Qos, Uplink, UplinkId};
 use crate::registry::Device;
@@ -21,8 +22,11 @@ use crate::session::{Outcome, Ticket, Withdrawn};
 use crate::store::Engine;
 use crate::store::records::{Begun, BodyHash, KeyedAnswer, ReceiptStatus};
 
-/// How often a request that waits looks whether the program ends.
+/// How often a request that waits looks whether the program ends, or its device leaves the session.
 const LOOK_UP: Duration = Duration::from_secs(1);
+
+/// How long what was sent may still be confirmed when its device leaves the session.
+pub(super) const SETTLE: Duration = Duration::from_secs(2);
 
 /// What the whole road shares.
 pub(super) struct Road {
@@ -115,12 +119,13 @@ impl Road {
     /// Waits for an uplink that is in its session's queue; stores it when that takes too long.
     pub(super) async fn await_direct(
         self: &Arc<Self>,
-        device: &Arc<Device>,
+        device: &Traveller,
         order: Order,
         mut ticket: Ticket,
         wait: Duration,
     ) -> Result<Receipt, UplinkError> {
-        if let Some(outcome) = self.wait_for(&mut ticket, Instant::now() + wait).await {
+        let until = Instant::now() + wait;
+        if let Some(outcome) = self.wait_for(&mut ticket, until, device).await {
             let attempts = ticket.attempts();
             let settled = order.settled(outcome, attempts);
             let mut receipt =
@@ -139,38 +144,51 @@ impl Road {
             self.feed.tell(|| receipt.clone());
             return Ok(receipt);
         }
-        if self.store.is_none() {
+        // What is stored of a device that is gone would stay there.
+        if self.store.is_none() || device.lane.is_closed() {
             let given_up = order.given_up(ticket, || not_sent(device));
             return given_up.inspect_err(|error| self.tell_failed(&order, 1, error));
         }
         // Not the request's own task: a client that goes away now must not leave the uplink half stored.
-        let (road, device) = (Arc::clone(self), Arc::clone(device));
+        let (road, device) = (Arc::clone(self), device.clone());
         let storing = self
             .tasks
             .spawn(async move { road.store_shadow(device, order, ticket).await });
         storing.await.unwrap_or(Err(UplinkError::Closing))
     }
 
-    /// What comes of something until then; looks up now and then, for the end of the program.
+    /// What comes of something until then; looks up now and then, for the end of the program and of the device's session.
     pub(super) async fn wait_for<F: Future + Unpin>(
         &self,
         something: &mut F,
         until: Instant,
+        device: &Device,
     ) -> Option<F::Output> {
         loop {
             let left = until.saturating_duration_since(Instant::now());
             match tokio::time::timeout(left.min(LOOK_UP), &mut *something).await {
                 Ok(outcome) => return Some(outcome),
                 Err(_) if left <= LOOK_UP || self.hurry.load(Ordering::Relaxed) => return None,
+                Err(_) if device.tenure.is_over() => return None,
                 Err(_) => {}
             }
+        }
+    }
+
+    /// What becomes of an uplink that is stored as well; nothing when it is left to the store, because the program ends or
+    /// the device leaves the session.
+    pub(super) async fn settlement(&self, device: &Device, ticket: &mut Ticket) -> Option<Outcome> {
+        tokio::select! {
+            outcome = &mut *ticket => Some(outcome),
+            () = self.shutdown.cancelled() => None,
+            () = device.tenure.over() => last_settlement(ticket, Instant::now() + SETTLE).await,
         }
     }
 
     /// Stores an uplink that keeps its place in the session's queue.
     pub(super) async fn store_shadow(
         self: Arc<Self>,
-        device: Arc<Device>,
+        device: Traveller,
         order: Order,
         mut ticket: Ticket,
     ) -> Result<Receipt, UplinkError> {
@@ -195,11 +213,11 @@ impl Road {
         self.feed.tell(|| queued.clone());
         let road = Arc::clone(&self);
         self.tasks.spawn(async move {
-            let outcome = tokio::select! {
-                outcome = &mut ticket => outcome,
-                () = road.shutdown.cancelled() => return,
-            };
-            road.settle_stored(&device, &stored, ticket.attempts(), outcome);
+            if let Some(outcome) = road.settlement(&device, &mut ticket).await {
+                road.settle_stored(&device, &stored, ticket.attempts(), outcome);
+            }
+            // What is not settled is no longer in a session's queue once the ticket is gone.
+            drop(ticket);
             device.lane.end_shadow(stored.seq);
         });
         Ok(queued)
@@ -208,7 +226,7 @@ impl Road {
     /// Stores an uplink first and lets the drain send it. The receipt may be of a refusal.
     pub(super) async fn deliver_stored(
         self: &Arc<Self>,
-        device: &Arc<Device>,
+        device: &Traveller,
         order: Order,
         key: Option<(&IdempotencyKey, [u8; 32])>,
         wishes: &Wishes,
@@ -216,7 +234,8 @@ impl Road {
         let Some(store) = self.store.clone() else {
             return Err(not_sent(device));
         };
-        let (seq, outcome, start) = device.lane.begin_write(|| store.next_seq());
+        let until = Instant::now() + wishes.wait;
+        let (seq, mut outcome, start) = device.lane.begin_write(|| store.next_seq());
         if let Some(placed) = &wishes.placed {
             placed.notify_one();
         }
@@ -231,7 +250,7 @@ impl Road {
         });
         let stored = drain::queued(&order.uplink, order.qos, seq, order.id, order.accepted_at);
         // Not the request's own task, so that the place is given back whatever becomes of the request.
-        let (road, lane, told) = (Arc::clone(self), Arc::clone(device), queued.clone());
+        let (road, lane, told) = (Arc::clone(self), device.clone(), queued.clone());
         let writing = self.tasks.spawn(async move {
             let written = store.enqueue(stored, answer).await;
             if written.is_ok() {
@@ -246,10 +265,10 @@ impl Road {
             device.lane.forget(seq);
             return Ok(queued);
         }
-        match tokio::time::timeout(wishes.wait, outcome).await {
-            Ok(Ok(receipt)) => Ok(receipt),
-            Ok(Err(_)) => Ok(queued),
-            Err(_) => {
+        match self.wait_for(&mut outcome, until, device).await {
+            Some(Ok(receipt)) => Ok(receipt),
+            Some(Err(_)) => Ok(queued),
+            None => {
                 device.lane.forget(seq);
                 Ok(queued)
             }
@@ -258,7 +277,7 @@ impl Road {
 
     pub(super) async fn deliver_keyed(
         self: &Arc<Self>,
-        device: &Arc<Device>,
+        device: &Traveller,
         order: Order,
         key: IdempotencyKey,
         body: BodyHash,
@@ -267,7 +286,7 @@ impl Road {
         let Some(store) = self.store.clone() else {
             return Err(UplinkError::NoStore);
         };
-        let (road, device) = (Arc::clone(self), Arc::clone(device));
+        let (road, device) = (Arc::clone(self), device.clone());
         // A client that goes away must not leave its key in flight for ever, so all of this outlives its request.
         let delivering = self.tasks.spawn(async move {
             match store.begin(&device.id, key.as_str(), body).await? {
@@ -321,13 +340,21 @@ impl Road {
         });
     }
 
-    pub(super) fn start_drain(self: &Arc<Self>, device: &Arc<Device>) {
+    pub(super) fn start_drain(self: &Arc<Self>, device: &Traveller) {
         if let Some(store) = &self.store {
             let store = Arc::clone(store) as Arc<dyn crate::store::UplinkQueue>;
             self.tasks
-                .spawn(drain::drain(Arc::clone(self), store, Arc::clone(device)));
+                .spawn(drain::drain(Arc::clone(self), store, device.clone()));
         }
     }
+}
+
+/// What becomes of an uplink that is to leave its session: one that was sent may still be confirmed.
+pub(super) async fn last_settlement(ticket: &mut Ticket, until: Instant) -> Option<Outcome> {
+    if ticket.attempts() == 0 {
+        return None;
+    }
+    tokio::time::timeout_at(until.into(), ticket).await.ok()
 }
 
 /// A request that waited is told of a final refusal as such, although the uplink was stored for a while.

@@ -59,7 +59,7 @@ async fn present(listener: &mut Subscription) -> (Vec<Cursor>, Vec<Gap>) {
         match delivery {
             Delivery::Event(event) => events.push(event.cursor()),
             Delivery::Gap(gap) => gaps.push(gap),
-            Delivery::Behind | Delivery::Unavailable => panic!("{delivery:?}"),
+            other => panic!("{other:?}"),
         }
     }
     (events, gaps)
@@ -275,7 +275,7 @@ impl Seen {
         match delivery {
             Delivery::Event(event) => self.events.push(event.cursor()),
             Delivery::Gap(gap) => self.gaps.push(gap),
-            Delivery::Behind | Delivery::Unavailable => {}
+            Delivery::Deleted { .. } | Delivery::Behind | Delivery::Unavailable => {}
         }
     }
 

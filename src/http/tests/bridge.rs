@@ -167,6 +167,8 @@ fn device(id: &str, profile_name: &str) -> (Device, Detached) {
     let device = Device {
         lane: Default::default(),
         signing: Signing::None,
+        registration: Default::default(),
+        tenure: Default::default(),
         id,
         connector,
         session,

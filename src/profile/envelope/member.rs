@@ -10,7 +10,7 @@ use super::super::json::{self, Kind, quoted};
 use super::Envelope;
 
 /// One member of an envelope.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Member {
     /// Its type.

@@ -18,7 +18,7 @@ pub use error::EnvelopeError;
 pub use member::Member;
 
 /// `[uplink.envelope]`: the members of the object by name. Members of other names are passed on unseen.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(try_from = "BTreeMap<String, Member>")]
 pub struct Envelope(BTreeMap<String, Member>);
 

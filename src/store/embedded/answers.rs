@@ -3,6 +3,7 @@
 use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata};
 
 use super::batch::{Batch, corrupt};
+use super::change::FORGET_STEP;
 use super::codec::micros;
 use super::format::{StoredAnswer, decode_answer, encode_answer};
 use super::tables::KEYS;
@@ -25,6 +26,23 @@ impl Batch<'_> {
         let entry = (key.0, key.1, micros(self.now));
         self.tables.key_order.insert(next, entry)?;
         Ok(())
+    }
+
+    /// Forgets some keys of a device, and says how many. Their places in the order are found empty later.
+    pub(super) fn forget_keys(&mut self, device: &str) -> Result<u64, redb::Error> {
+        let mut keys: Vec<Box<str>> = Vec::new();
+        for entry in self.tables.keys.range((device, "")..)? {
+            let (key, _) = entry?;
+            let (owner, key) = key.value();
+            if owner != device || keys.len() as u64 == FORGET_STEP {
+                break;
+            }
+            keys.push(key.into());
+        }
+        for key in &keys {
+            self.tables.keys.remove((device, &**key))?;
+        }
+        Ok(keys.len() as u64)
     }
 
     pub(super) fn prune_keys(&mut self, budget: usize) -> Result<(), redb::Error> {

@@ -82,6 +82,11 @@ impl<'tx> Batch<'tx> {
                 let count = self.discard(device, *status, reason)?;
                 return Ok(Ok(Reply::Count(count)));
             }
+            Change::Forget { device } => {
+                let downlinks = self.forget_history(device.as_str())?;
+                let keys = self.forget_keys(device.as_str())?;
+                return Ok(Ok(Reply::Count(downlinks.max(keys))));
+            }
             Change::Finish { device, answer } => self.put_answer(device, answer)?,
             Change::Append(downlinks) => {
                 return Ok(Ok(Reply::Cursors(self.append(downlinks)?)));

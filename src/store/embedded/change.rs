@@ -23,6 +23,10 @@ pub(super) enum Change {
         status: ReceiptStatus,
         reason: Box<str>,
     },
+    /// Removes at the most [`FORGET_STEP`] entries of a device's history, and as many of its keys.
+    Forget {
+        device: DeviceId,
+    },
     Finish {
         device: DeviceId,
         answer: KeyedAnswer,
@@ -41,6 +45,9 @@ pub(super) enum Change {
 
 /// How many uplinks one change discards: a transaction stays short.
 pub(super) const DISCARD_STEP: u64 = 1000;
+
+/// How many entries one change forgets.
+pub(super) const FORGET_STEP: u64 = 1000;
 
 /// What a change has led to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,7 +87,10 @@ impl Change {
                 Self::Enqueue { uplink, answer: a } => {
                     uplink.payload.len() + a.as_ref().map_or(0, answer)
                 }
-                Self::Settle { .. } | Self::Discard { .. } | Self::DeleteRecord { .. } => 0,
+                Self::Settle { .. }
+                | Self::Discard { .. }
+                | Self::Forget { .. }
+                | Self::DeleteRecord { .. } => 0,
                 Self::Finish { answer: a, .. } => answer(a),
                 Self::Append(downlinks) => {
                     let one = |d: &Downlink| FIXED + d.payload.len() + d.topic.len();

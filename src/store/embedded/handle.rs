@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use redb::ReadTransaction;
 use tokio::sync::{Semaphore, oneshot};
 
-use super::change::{Change, DISCARD_STEP, Reply};
+use super::change::{Change, DISCARD_STEP, FORGET_STEP, Reply};
 use super::file::{Check, StoreFile};
 use super::inbox::{Message, Request};
 use super::open_error::OpenError;
@@ -370,6 +370,17 @@ impl Engine for Embedded {
 
     fn counters(&self) -> Counters {
         self.core.shared.counters()
+    }
+
+    fn forget(&self, device: &DeviceId) -> Answer<()> {
+        let (core, device) = (self.core.clone(), device.clone());
+        Box::pin(async move {
+            let step = || Change::Forget {
+                device: device.clone(),
+            };
+            while core.clone().change(step()).await? == Reply::Count(FORGET_STEP) {}
+            Ok(())
+        })
     }
 
     fn close(&self) -> Answer<()> {

@@ -6,7 +6,7 @@ use std::iter::Peekable;
 use redb::{Range, ReadOnlyTable, ReadTransaction, ReadableTable, ReadableTableMetadata};
 
 use super::batch::{Batch, corrupt};
-use super::change::Undo;
+use super::change::{FORGET_STEP, Undo};
 use super::codec::micros;
 use super::format::{self, Totals, decode_downlink, decode_totals, encode_downlink};
 use super::tables::{DOWNLINK_DEVICES, DOWNLINK_ORDER, DOWNLINKS, TOTALS, meta};
@@ -61,6 +61,28 @@ impl Batch<'_> {
         history.bytes = history.bytes.saturating_sub(size);
         self.totals.history_bytes = self.totals.history_bytes.saturating_sub(size);
         Ok(())
+    }
+
+    /// Forgets some downlinks of a device, the oldest first, and says how many. With the last one, it is as if all that
+    /// there ever were had fallen out.
+    pub(super) fn forget_history(&mut self, device: &str) -> Result<u64, redb::Error> {
+        let mut cursors = Vec::new();
+        let range = (device, 0)..=(device, u64::MAX);
+        for entry in self.tables.downlinks.range(range)? {
+            cursors.push(entry?.0.value().1);
+            if cursors.len() as u64 == FORGET_STEP {
+                break;
+            }
+        }
+        for cursor in &cursors {
+            self.remove_downlink(device, *cursor)?;
+        }
+        let known = self.tables.downlink_devices.get(device)?.is_some();
+        if known || !cursors.is_empty() {
+            let until = self.totals.cursor;
+            self.history_of(device)?.fallen = until;
+        }
+        Ok(cursors.len() as u64)
     }
 
     pub(super) fn prune_history(&mut self, budget: usize) -> Result<(), redb::Error> {

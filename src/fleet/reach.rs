@@ -1,11 +1,12 @@
 //! How a connector's sessions reach their broker: proxy, TLS with a client certificate, WebSocket. Nothing is opened yet.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use rustls_pki_types::ServerName;
 
-use super::plan::PlanError;
+use super::error::PlanError;
 use crate::broker::Scheme;
 use crate::config::{Connector, Device, IdentityFiles};
 use crate::identity::{self, ClientIdentity};
@@ -27,17 +28,18 @@ impl fmt::Display for PlanWarning {
 }
 
 /// What the sessions of one connector have in common on their way to the broker.
-pub(super) struct Reach<'a> {
-    connector: &'a Connector,
+#[derive(Debug)]
+pub(super) struct Reach {
+    connector: Arc<Connector>,
     trust: Option<(Trust, ServerName<'static>)>,
     /// For every session without a client certificate of its own; they resume each other's TLS sessions.
     common: Endpoint,
 }
 
-impl<'a> Reach<'a> {
+impl Reach {
     /// Reads what a connector trusts, and its own client certificate.
     pub(super) fn new(
-        connector: &'a Connector,
+        connector: &Arc<Connector>,
         warnings: &mut Vec<PlanWarning>,
     ) -> Result<Self, PlanError> {
         let common = Endpoint {
@@ -52,7 +54,7 @@ impl<'a> Reach<'a> {
             error,
         })?;
         let mut reach = Self {
-            connector,
+            connector: Arc::clone(connector),
             trust,
             common,
         };
@@ -119,7 +121,7 @@ fn trust(connector: &Connector) -> Result<Option<(Trust, ServerName<'static>)>, 
 }
 
 /// Reads a certificate and its key. A passphrase that is there for another key too may be of no use here.
-pub(super) fn read(
+pub(crate) fn read(
     files: &IdentityFiles,
     owner: String,
     passphrase_is_shared: bool,

@@ -1,0 +1,260 @@
+//! Which sessions run, and how devices come, change and go while the bridge runs.
+//!
+//! ```text
+//! setup ─► difference ─► plan ─► making ─► transition
+//!  data     decision    made, or  changed   waited for
+//!                       refused
+//! ```
+//!
+//! - [`Fleet`]: what others call
+//! - `setup`: what is to run, as plain data
+//! - `difference`: the steps from one setup to another
+//! - `plan`, `workshop`, `reach`, [`token_spec`]: what these steps need, made before anything is changed
+//! - `making`, `state`: the steps taken; what runs
+//! - `change`: the same for one device
+//! - `registration`, `departure`, `stored`: devices of the HTTP interface, and where they are kept
+//! - `reload`: another configuration
+//! - `transition`: uplinks wait until those before them have left for the broker, or are back in the store
+//!
+//! A session that is not named in a difference keeps its connection. One that becomes another one is told so, and sends
+//! what was not confirmed again, first and in its order. Only where a device goes on to *another* session, or to other
+//! topics, its lane is held meanwhile.
+
+mod change;
+mod departure;
+mod difference;
+mod error;
+mod making;
+mod plan;
+mod reach;
+mod registration;
+mod reload;
+mod setup;
+mod state;
+mod stored;
+mod token;
+mod transition;
+mod turns;
+mod workshop;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::warn;
+
+pub use departure::Gone;
+pub use error::{ChangeError, PlanError};
+pub use reach::PlanWarning;
+pub(crate) use reach::read as read_identity;
+pub use registration::Put;
+pub use reload::Changes;
+pub use stored::Farewell;
+pub use token::token_spec;
+
+use crate::config::Config;
+use crate::downlink::Hub;
+use crate::keyring::Keyring;
+use crate::registry::Registry;
+use crate::session::Shared;
+use crate::store::Engine;
+use crate::tally::Tally;
+use crate::uplink::Uplinks;
+use crate::vault::{Vault, VaultError};
+use making::Crew;
+use plan::{Plan, Tools, Workshops};
+use setup::Setup;
+use state::State;
+use stored::{Composed, StoredDevices, compose};
+use turns::Turns;
+
+/// All sessions and the devices on them.
+pub struct Fleet {
+    registry: Arc<Registry>,
+    uplinks: Uplinks,
+    hub: Arc<Hub>,
+    store: Option<Arc<dyn Engine>>,
+    vault: Option<Arc<Vault>>,
+    keyring: Option<Arc<Keyring>>,
+    tally: Arc<Tally>,
+    queue: usize,
+    turns: Turns,
+    state: Mutex<State>,
+    tasks: TaskTracker,
+    ending: CancellationToken,
+    /// What sessions share; gone when the program ends, so that what it leads to can end.
+    shared: Mutex<Option<Shared>>,
+}
+
+/// What a fleet works with.
+#[derive(Debug, Clone)]
+pub struct Parts {
+    /// Where requests find the devices.
+    pub registry: Arc<Registry>,
+    /// The road out.
+    pub uplinks: Uplinks,
+    /// The road in.
+    pub hub: Arc<Hub>,
+    /// What survives a restart; without one, no device can be registered.
+    pub store: Option<Arc<dyn Engine>>,
+    /// Its records with secrets.
+    pub vault: Option<Arc<Vault>>,
+    /// Keys that are made and kept there.
+    pub keyring: Option<Arc<Keyring>>,
+}
+
+/// A fleet that does not run yet, and its first plan.
+#[derive(Debug)]
+pub struct Draft {
+    fleet: Arc<Fleet>,
+    plan: Plan,
+    composed: Composed,
+}
+
+/// Why there is no first plan.
+#[derive(Debug, thiserror::Error)]
+pub enum DraftError {
+    /// The configuration cannot be run.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Plan(Vec<PlanError>),
+    /// The registered devices cannot be read.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+}
+
+impl Fleet {
+    /// Plans what a configuration describes, together with the devices that are registered in the store. Nothing runs yet.
+    pub async fn plan(config: &Config, parts: Parts, shared: Shared) -> Result<Draft, DraftError> {
+        let stored = match &parts.vault {
+            Some(vault) => stored::load(vault).await?,
+            None => StoredDevices::new(),
+        };
+        let composed = compose(config, &stored, &Setup::default());
+        reload::report_unfit(&composed.unfit);
+        let Parts {
+            registry,
+            uplinks,
+            hub,
+            store,
+            vault,
+            keyring,
+        } = parts;
+        let fleet = Self {
+            registry,
+            uplinks,
+            hub,
+            store,
+            vault,
+            keyring,
+            tally: Arc::clone(&shared.tally),
+            queue: config.limits.queued_uplinks,
+            turns: Turns::default(),
+            state: Mutex::new(State {
+                stored,
+                ..State::default()
+            }),
+            tasks: TaskTracker::new(),
+            ending: CancellationToken::new(),
+            shared: Mutex::new(Some(shared)),
+        };
+        let plan = first_plan(&fleet.tools(), &composed.setup).map_err(DraftError::Plan)?;
+        for warning in &plan.warnings {
+            warn!("{warning}");
+        }
+        Ok(Draft {
+            fleet: Arc::new(fleet),
+            plan,
+            composed,
+        })
+    }
+
+    /// Ends all sessions: they settle what is in flight and disconnect, within `limit`. Nothing is changed after that.
+    pub async fn end(&self, limit: Duration) {
+        self.ending.cancel();
+        if let Some(shared) = lock(&self.shared).take() {
+            shared.shutdown.cancel();
+        }
+        self.tasks.close();
+        if tokio::time::timeout(limit, self.tasks.wait())
+            .await
+            .is_err()
+        {
+            warn!("some sessions were still open after {limit:?}");
+        }
+    }
+
+    fn tools(&self) -> Tools<'_> {
+        Tools {
+            tally: &self.tally,
+            keyring: self.keyring.as_ref(),
+            queue: self.queue,
+        }
+    }
+
+    /// Changes what runs, unless the program ends.
+    fn with_crew<T>(
+        &self,
+        change: impl FnOnce(&mut State, &Crew<'_>) -> Result<T, ChangeError>,
+    ) -> Result<T, ChangeError> {
+        let shared = lock(&self.shared).clone().ok_or(ChangeError::Ending)?;
+        let crew = Crew {
+            registry: &self.registry,
+            shared: &shared,
+            tasks: &self.tasks,
+        };
+        change(&mut lock(&self.state), &crew)
+    }
+}
+
+impl std::fmt::Debug for Fleet {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let state = lock(&self.state);
+        write!(f, "Fleet({} sessions)", state.sessions.len())
+    }
+}
+
+impl Draft {
+    /// Opens the sessions, and lets requests find the devices.
+    pub async fn run(self) -> Arc<Fleet> {
+        let Self {
+            fleet,
+            plan,
+            composed,
+        } = self;
+        let made = fleet.with_crew(|state, crew| {
+            let Composed { setup, unfit } = composed;
+            let transition = crew.carry_out(state, plan, &setup);
+            state.setup = setup;
+            state.unfit = unfit;
+            Ok(transition)
+        });
+        if let Ok(transition) = made {
+            transition.finish(&fleet.uplinks).await;
+        }
+        fleet.resume_departures();
+        fleet
+    }
+}
+
+/// Builds everything that a configuration describes and lets it go again: finds what only shows when it is used.
+/// Gives what works, but should be seen to.
+pub fn verify(config: &Config) -> Result<Vec<PlanWarning>, Vec<PlanError>> {
+    let tally = Tally::default();
+    let tools = Tools {
+        tally: &tally,
+        keyring: None,
+        queue: config.limits.queued_uplinks,
+    };
+    let setup = Setup::of(config, &Setup::default());
+    first_plan(&tools, &setup).map(|plan| plan.warnings)
+}
+
+fn first_plan(tools: &Tools<'_>, setup: &Setup) -> Result<Plan, Vec<PlanError>> {
+    let nothing = Setup::default();
+    tools.plan(&nothing, setup, &Workshops::new(), &|_| false)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

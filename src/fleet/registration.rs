@@ -1,0 +1,109 @@
+//! Devices that are registered, and changed, through the HTTP interface.
+
+use std::sync::Arc;
+
+use zeroize::Zeroizing;
+
+use super::change::Change;
+use super::error::ChangeError;
+use super::setup::Member;
+use super::state::State;
+use super::stored::Stored;
+use super::{Fleet, lock, stored};
+use crate::config::Registered;
+use crate::device::DeviceId;
+use crate::registry::Origin;
+
+/// What a registration has done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Put {
+    /// The device is new.
+    Created,
+    /// It is another one now.
+    Changed,
+    /// It was there already, just so.
+    Unchanged,
+}
+
+impl Fleet {
+    /// Registers a device, or changes a registered one, from its JSON. It is durable, and can be used, when this returns.
+    /// Once begun, it is finished, whether somebody waits for it or not.
+    pub async fn put(self: &Arc<Self>, id: DeviceId, json: String) -> Result<Put, ChangeError> {
+        let (fleet, json) = (Arc::clone(self), Zeroizing::new(json));
+        let doing = self
+            .tasks
+            .spawn(async move { fleet.register(id, json).await });
+        doing.await.unwrap_or(Err(ChangeError::Ending))
+    }
+
+    async fn register(&self, id: DeviceId, json: Zeroizing<String>) -> Result<Put, ChangeError> {
+        let vault = self.vault.as_ref().ok_or(ChangeError::NoStore)?;
+        let _turn = self.turns.of(&id).await;
+        let known = {
+            let state = lock(&self.state);
+            if self.possible(&state, &id, &json)?.is_none() {
+                return Ok(Put::Unchanged);
+            }
+            state.stored.get(&id).cloned()
+        };
+        let stored = Stored {
+            json,
+            leaving: None,
+        };
+        stored.write(vault, &id).await?;
+        let made = self.with_crew(|state, crew| {
+            // Other devices may have changed meanwhile, and what was possible may no longer be.
+            let change = self.possible(state, &id, &stored.json)?;
+            let transition = change.map(|change| state.make(change, crew));
+            state.unfit.remove(&id);
+            state.stored.insert(id.clone(), Arc::new(stored));
+            Ok(transition)
+        });
+        match made {
+            Ok(transition) => {
+                if let Some(transition) = transition {
+                    transition.finish(&self.uplinks).await;
+                }
+            }
+            Err(error) => {
+                match &known {
+                    Some(known) => known.write(vault, &id).await?,
+                    None => stored::remove(vault, &id).await?,
+                }
+                return Err(error);
+            }
+        }
+        Ok(match known {
+            Some(_) => Put::Changed,
+            None => Put::Created,
+        })
+    }
+
+    /// What the device's JSON changes; nothing where it is registered so already.
+    fn possible(
+        &self,
+        state: &State,
+        id: &DeviceId,
+        json: &str,
+    ) -> Result<Option<Change>, ChangeError> {
+        let known = state.setup.devices.get(id);
+        match known {
+            Some(known) if known.origin == Origin::Configuration => {
+                return Err(ChangeError::Configured(id.clone()));
+            }
+            Some(known) if known.leaving => return Err(ChangeError::Leaving(id.clone())),
+            _ => {}
+        }
+        let registered = Registered::read(id, json, &state.setup)?;
+        let member = Member {
+            device: registered.device,
+            origin: Origin::Api,
+            leaving: false,
+        };
+        if known.is_some_and(|known| **known == member) {
+            return Ok(None);
+        }
+        let member = Some((member, registered.client_id));
+        state.change(id, member, &self.tools()).map(Some)
+    }
+}
