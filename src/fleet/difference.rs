@@ -168,3 +168,188 @@ fn is_same(old: &Arc<Member>, new: &Arc<Member>, before: &Setup, after: &Setup) 
     };
     (Arc::ptr_eq(old, new) || old == new) && connector(before, old) == connector(after, new)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use DeviceStep::{Add, Change, Remove};
+    use SessionStep::{Adjust, Close, Open, Replace};
+
+    const PLANT: &str = r#"
+[connectors.plant]
+profile = "plain"
+url = "mqtt://localhost"
+override.session = "device"
+override.connect.client_id = "plant-{device}"
+[connectors.shared]
+profile = "akenza-secret"
+url = "mqtts://mqtt.akenza.io"
+secret = "s"
+variables = { connector_id = "abc" }
+[connectors.sap]
+profile = "sap-iot"
+url = "mqtts://sap"
+override.connect.tls_identity = "optional"
+[devices]
+pump = { connector = "plant" }
+valve = { connector = "plant", secret = "v" }
+a = { connector = "shared" }
+router = { connector = "sap" }
+behind = { connector = "sap", via = "router" }
+"#;
+
+    fn setup(text: &str, before: &Setup) -> Setup {
+        let config = Config::from_text(text, "causeway.toml", ".".as_ref(), []);
+        let config = config.unwrap_or_else(|error| panic!("{error}"));
+        Setup::of(&config, before)
+    }
+
+    type Named = (Vec<(String, SessionStep)>, Vec<(String, DeviceStep)>);
+
+    /// The steps from the plant to what it is with one thing replaced, as text: `connector` or `connector/owner`.
+    fn steps(from: &str, to: &str) -> Named {
+        assert!(PLANT.contains(from), "{from}");
+        let before = setup(PLANT, &Setup::default());
+        let after = setup(&PLANT.replace(from, to), &before);
+        let Difference { sessions, devices } = difference(&before, &after, &|_| false);
+        let name = |key: SessionKey| match key.owner {
+            Some(owner) => format!("{}/{owner}", key.connector),
+            None => key.connector.to_string(),
+        };
+        (
+            sessions
+                .into_iter()
+                .map(|(k, step)| (name(k), step))
+                .collect(),
+            devices
+                .into_iter()
+                .map(|(id, step)| (id.to_string(), step))
+                .collect(),
+        )
+    }
+
+    fn assert_steps(
+        from: &str,
+        to: &str,
+        sessions: &[(&str, SessionStep)],
+        devices: &[(&str, DeviceStep)],
+    ) {
+        let owned = |(name, step): &(&str, SessionStep)| ((*name).to_owned(), *step);
+        let sessions: Vec<_> = sessions.iter().map(owned).collect();
+        let owned = |(name, step): &(&str, DeviceStep)| ((*name).to_owned(), *step);
+        let devices: Vec<_> = devices.iter().map(owned).collect();
+        assert_eq!(steps(from, to), (sessions, devices), "{from} -> {to}");
+    }
+
+    #[test]
+    fn the_same_text_is_no_difference() {
+        assert_steps("[devices]", "[devices]  # a comment", &[], &[]);
+    }
+
+    #[test]
+    fn devices_with_a_connection_of_their_own() {
+        let pump = "pump = { connector = \"plant\" }\n";
+        assert_steps(pump, "", &[("plant/pump", Close)], &[("pump", Remove)]);
+        let two = "pump = { connector = \"plant\" }\nsump = { connector = \"plant\" }\n";
+        assert_steps(pump, two, &[("plant/sump", Open)], &[("sump", Add)]);
+        assert_steps(
+            "secret = \"v\"",
+            "secret = \"w\"",
+            &[("plant/valve", Replace)],
+            &[("valve", Change)],
+        );
+    }
+
+    #[test]
+    fn devices_on_a_shared_connection_come_and_go_without_it() {
+        let a = "a = { connector = \"shared\" }\n";
+        assert_steps(
+            a,
+            "a = { connector = \"shared\" }\nb = { connector = \"shared\" }\n",
+            &[],
+            &[("b", Add)],
+        );
+        assert_steps(a, "", &[("shared", Close)], &[("a", Remove)]);
+        assert_steps(
+            "behind = {",
+            "other = {",
+            &[],
+            &[("behind", Remove), ("other", Add)],
+        );
+        assert_steps(
+            "secret = \"s\"",
+            "secret = \"t\"",
+            &[("shared", Replace)],
+            &[("a", Change)],
+        );
+    }
+
+    #[test]
+    fn a_device_that_goes_on_elsewhere_leaves_one_session_for_another() {
+        assert_steps(
+            "pump = { connector = \"plant\" }",
+            "pump = { connector = \"shared\" }",
+            &[("plant/pump", Close)],
+            &[("pump", Change)],
+        );
+        assert_steps(
+            ", via = \"router\"",
+            "",
+            &[("sap/behind", Open)],
+            &[("behind", Change)],
+        );
+    }
+
+    #[test]
+    fn what_a_connection_has_no_part_in_does_not_close_it() {
+        let url = "url = \"mqtt://localhost\"";
+        let both = [("pump", Change), ("valve", Change)];
+        for soft in [
+            "drain_rate = 7",
+            "connect = \"eager\"",
+            "override.uplink.max_qos = 0\noverride.uplink.default_qos = 0",
+        ] {
+            let to = format!("{url}\n{soft}");
+            assert_steps(
+                url,
+                &to,
+                &[("plant/pump", Adjust), ("plant/valve", Adjust)],
+                &both,
+            );
+        }
+        for hard in [
+            "mqtt_version = \"5\"",
+            "secret = \"x\"",
+            "override.connect.keep_alive = \"30s\"",
+        ] {
+            let to = format!("{url}\n{hard}");
+            assert_steps(
+                url,
+                &to,
+                &[("plant/pump", Replace), ("plant/valve", Replace)],
+                &both,
+            );
+        }
+    }
+
+    #[test]
+    fn a_part_knows_of_what_is_outside_of_it() {
+        let (nothing, all) = (Setup::default(), setup(PLANT, &Setup::default()));
+        let only = |id: &str| {
+            let mut part = all.clone();
+            part.devices.retain(|known, _| known.as_str() == id);
+            part
+        };
+        let mut before = only("a");
+        before.devices.clear();
+        let used = difference(&before, &only("a"), &|_| true);
+        assert!(used.sessions.is_empty() && used.devices.len() == 1);
+        let unused = difference(&before, &only("a"), &|_| false);
+        assert_eq!(unused.sessions.into_values().collect::<Vec<_>>(), [Open]);
+        assert_eq!(
+            difference(&nothing, &nothing, &|_| true),
+            Difference::default()
+        );
+    }
+}
