@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "this is how a test fails")]
 
+mod access;
 mod batch;
 mod breaking;
 mod chaos;

@@ -2,8 +2,10 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
+use causeway::access::Access;
 use causeway::bridge::Bridge;
 use causeway::config::Config;
 use causeway::http::ListenerHandle;
@@ -24,6 +26,7 @@ pub struct TestBridge {
     pub management: Http,
     /// Changes the main listener.
     pub listener: ListenerHandle,
+    access: Arc<Access>,
     addr: SocketAddr,
     shutdown: CancellationToken,
     task: JoinHandle<()>,
@@ -63,6 +66,7 @@ impl TestBridge {
             bridge.management_address().unwrap(),
         );
         let listener = bridge.listener();
+        let access = bridge.access();
         let shutdown = CancellationToken::new();
         let running = bridge.run(shutdown.clone());
         let task = tokio::spawn(async move { running.await.unwrap() });
@@ -70,6 +74,7 @@ impl TestBridge {
             http: Http::new(addr),
             management: Http::new(management),
             listener,
+            access,
             addr,
             shutdown,
             task,
@@ -80,6 +85,12 @@ impl TestBridge {
     /// The main listener's address.
     pub fn addr(&self) -> SocketAddr {
         self.addr
+    }
+
+    /// Puts the tokens of another configuration in force.
+    pub fn replace_access(&self, text: &str) {
+        let folder = self.folder.as_ref().unwrap().path();
+        self.access.replace(config(text, folder).access);
     }
 
     /// The session of a device, as the bridge tells it.

@@ -18,6 +18,7 @@ use super::sse::EventStream;
 pub struct Http {
     client: Client,
     base: String,
+    token: Option<String>,
 }
 
 /// A complete answer.
@@ -40,6 +41,15 @@ impl Http {
         Self {
             client,
             base: format!("http://{addr}"),
+            token: None,
+        }
+    }
+
+    /// The same client with a bearer token.
+    pub fn with_token(&self, token: &str) -> Self {
+        Self {
+            token: Some(token.to_owned()),
+            ..self.clone()
         }
     }
 
@@ -54,7 +64,11 @@ impl Http {
     /// Begins a request; `path` starts with a slash and is already percent-encoded.
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let url = format!("{}{path}", self.base);
-        self.client.request(method, url)
+        let request = self.client.request(method, url);
+        match &self.token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        }
     }
 
     /// GETs `path`.

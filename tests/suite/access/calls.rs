@@ -1,0 +1,120 @@
+//! How each operation is called so that it succeeds, and what a token of another device gets from it.
+
+use reqwest::{Method, RequestBuilder};
+
+use super::World;
+use crate::harness::http::{Http, Reply};
+
+/// One request.
+#[derive(Clone)]
+pub(super) struct Call {
+    method: Method,
+    pub(super) path: String,
+    headers: Vec<(&'static str, &'static str)>,
+    body: &'static str,
+    /// The status of its success.
+    pub(super) status: u16,
+    pub(super) foreign: Foreign,
+}
+
+/// What becomes of it in the name of a token that is for another device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Foreign {
+    /// 403, which names the device, whether it is registered or not. Its path begins with the device.
+    Refused,
+    /// 404, as for something that never was.
+    Unknown,
+    /// It succeeds, and says nothing of the device.
+    Hidden,
+    /// It succeeds as a whole, and each line is refused with 403.
+    Lines,
+}
+
+impl Call {
+    fn new(operation: &str, path: impl Into<String>, status: u16, foreign: Foreign) -> Self {
+        let (method, _) = operation.split_once(' ').unwrap();
+        Self {
+            method: method.parse().unwrap(),
+            path: path.into(),
+            headers: Vec::new(),
+            body: "",
+            status,
+            foreign,
+        }
+    }
+
+    fn header(mut self, name: &'static str, value: &'static str) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+
+    fn body(self, content_type: &'static str, body: &'static str) -> Self {
+        let call = self.header("content-type", content_type);
+        Self { body, ..call }
+    }
+
+    /// The same about another device.
+    pub(super) fn about(mut self, device: &str) -> Self {
+        self.path = self.path.replace("pump-1", device);
+        self
+    }
+
+    /// The same with a further query parameter.
+    pub(super) fn and(&self, parameter: &str) -> Self {
+        let mut call = self.clone();
+        call.path
+            .push(if call.path.contains('?') { '&' } else { '?' });
+        call.path += parameter;
+        call
+    }
+
+    pub(super) fn request(&self, http: &Http) -> RequestBuilder {
+        let mut request = http
+            .request(self.method.clone(), &self.path)
+            .body(self.body);
+        for (name, value) in &self.headers {
+            request = request.header(*name, *value);
+        }
+        request
+    }
+
+    pub(super) async fn send(&self, http: &Http) -> Reply {
+        Reply::to(self.request(http)).await
+    }
+}
+
+/// How an operation of the description, `GET /v1/devices`, is called for `pump-1` so that it succeeds, by somebody who may
+/// do everything. Whatever it needs to be there is made here, so each call succeeds as often as it is asked for.
+///
+/// A new operation is added here; until then the matrix fails.
+pub(super) async fn call(operation: &str, world: &World) -> Option<Call> {
+    let new = |path: &str, status, foreign| Call::new(operation, path, status, foreign);
+    let poll = |path| new(path, 200, Foreign::Refused).header("accept", "application/json");
+    let call = match operation {
+        "POST /v1/devices/{device}/uplinks" => {
+            new("/v1/devices/pump-1/uplinks", 200, Foreign::Refused).body("text/plain", "1")
+        }
+        "POST /v1/devices/{device}/uplinks/{subtopic}" => {
+            new("/v1/devices/pump-1/uplinks/a/b", 200, Foreign::Refused).body("text/plain", "1")
+        }
+        "POST /v1/uplinks" => new("/v1/uplinks", 200, Foreign::Lines).body(
+            "application/x-ndjson",
+            "{\"device\":\"pump-1\",\"payload\":1}\n",
+        ),
+        "GET /v1/uplinks/{id}" => {
+            let path = "/v1/devices/pump-1/uplinks";
+            let receipt = world.as_("admin").post(path, "text/plain", "1").await;
+            let id = receipt.json()["id"].as_str().unwrap().to_owned();
+            new(&format!("/v1/uplinks/{id}"), 200, Foreign::Unknown)
+        }
+        "GET /v1/devices/{device}/downlinks" => poll("/v1/devices/pump-1/downlinks?wait=0"),
+        "GET /v1/downlinks" => poll("/v1/downlinks?wait=0&device=pump-1"),
+        "GET /v1/devices" => new("/v1/devices", 200, Foreign::Hidden),
+        "GET /v1/devices/{device}" => new("/v1/devices/pump-1", 200, Foreign::Refused),
+        "GET /v1/devices/{device}/session" => {
+            new("/v1/devices/pump-1/session", 200, Foreign::Refused)
+        }
+        _ => return None,
+    };
+    Some(call)
+}

@@ -1,0 +1,108 @@
+//! Tokens are seen nowhere: not in the log at its most talkative, not in an answer, not in what `check` prints.
+
+use std::fs;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use reqwest::Method;
+
+use super::{TAIL, token};
+use crate::harness::causeway::causeway;
+use crate::harness::http::{Http, Reply, raw};
+
+const SECRETS: [&str; 6] = [
+    "inline-0123456789abcdef",
+    "in-a-file-0123456789abcdef",
+    "expired-0123456789abcdef",
+    "nobodys-0123456789abcdef",
+    "malformed-0123456789abcdef\"",
+    "twice-0123456789abcdef",
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_token_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("token"), format!("{}\n", SECRETS[1])).unwrap();
+    let mut config = "[http]\nlisten = \"127.0.0.1:0\"\n[management]\nlisten = \"127.0.0.1:0\"\n\
+        [connectors.local]\nprofile = \"plain\"\nurl = \"mqtt://127.0.0.1:1\"\n[devices.pump-1]\nconnector = \"local\"\n"
+        .to_owned();
+    config += &token("inline", &["downlink", "devices:read"], "max_streams = 1");
+    config += &token("expired", &["downlink"], "expires = 2020-01-01T00:00:00Z");
+    config += "[access.tokens.in-a-file]\ntoken_file = \"token\"\nscopes = [\"devices:read\"]\n";
+    fs::write(folder.path().join("causeway.toml"), config).unwrap();
+
+    let mut said = String::new();
+    let mut check = causeway(folder.path(), &["check"], &[]);
+    assert!(check.exit().await.success(), "{:?}", check.stderr().all());
+    said += &[check.stdout().all(), check.stderr().all()]
+        .concat()
+        .join("\n");
+
+    let mut bridge = causeway(folder.path(), &["serve"], &[("RUST_LOG", "trace")]);
+    let line = bridge.stderr().wait_for("serving http://").await;
+    let address = line.split("serving http://").nth(1).unwrap();
+    let address = address.split([',', ' ']).next().unwrap();
+    let address = address.parse().unwrap();
+    let http = Http::new(address);
+    let paths = [
+        "/v1/devices",
+        "/v1/devices/pump-1",
+        "/v1/devices/pump-1/downlinks?wait=0",
+        "/v1/nothing",
+    ];
+    let mut answers = Vec::new();
+    for secret in SECRETS {
+        for path in paths {
+            let request = http.with_token(secret).request(Method::GET, path);
+            answers.push(Reply::to(request.header("accept", "application/json")).await);
+            let and = if path.contains('?') { '&' } else { '?' };
+            for query in [
+                format!("access_token={secret}"),
+                format!("access_token={secret}&access_token={secret}"),
+                format!("access_token={secret}%FF&topic=%23%23"),
+                format!("topic={secret}/%23/x"),
+            ] {
+                let request = http.request(Method::GET, &format!("{path}{and}{query}"));
+                answers.push(Reply::to(request.header("accept", "application/json")).await);
+            }
+        }
+        // What no proper client sends.
+        for head in [
+            format!(
+                "GET /v1/devices/pump-1/downlinks?access_token={secret}\u{7f}\u{1} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
+            ),
+            format!(
+                "GET /v1/devices HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {secret}\u{1}\r\nconnection: close\r\n\r\n"
+            ),
+            format!("GET /v1/devices HTTP/1.1\r\nhost: x\r\nauthorization {secret}\r\n\r\n"),
+        ] {
+            said += &raw(address, head.as_bytes()).await;
+        }
+    }
+    assert_eq!(bridge.terminate().await.code(), Some(0));
+    assert!(answers.iter().any(|answer| answer.status == 200));
+    assert!(answers.iter().any(|answer| answer.status == 401));
+    for answer in answers {
+        said += &format!("{:?} {}\n", answer.headers, answer.text());
+    }
+    let log = bridge.stderr().all().join("\n");
+    assert!(
+        log.contains("DEBUG") && log.contains("/v1/devices/pump-1/downlinks"),
+        "{log}"
+    );
+    said += &log;
+    for secret in SECRETS {
+        let core = secret.trim_end_matches('"');
+        let forms = [
+            core.to_owned(),
+            STANDARD.encode(secret),
+            URL_SAFE_NO_PAD.encode(secret),
+        ];
+        for line in said.lines() {
+            // A token that was given for a topic is told back as the topic that it is not.
+            let leaks = forms.iter().any(|form| line.contains(form.as_str()));
+            assert!(!leaks, "{secret} is told: {line}");
+        }
+    }
+    assert!(SECRETS.iter().all(|secret| secret.contains(TAIL)));
+}
