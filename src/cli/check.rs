@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::ConfigFile;
 use super::error::CliError;
+use crate::access::{CertificateMatch, Credential, Rule};
 use crate::bridge::{self, PlanWarning};
 use crate::broker::Scheme;
 use crate::config::{Config, ConnectWhen, Connector, Device, Https};
@@ -41,14 +42,20 @@ fn summary(config: &Config, file: &str) -> String {
         None => ("http ", None),
     };
     // Off loopback, a configuration without allow_anonymous or certificates is not valid.
-    let open = match (clients, listen.ip().is_loopback()) {
-        (Some(true), _) => "clients with a certificate",
-        (_, true) => "this machine only",
-        (_, false) => "anybody who reaches it",
+    let place = match listen.ip().is_loopback() {
+        true => "this machine only",
+        false => "anybody who reaches it",
+    };
+    let open = match (clients, config.access.is_empty()) {
+        (Some(true), true) => "clients with a certificate".to_owned(),
+        (Some(true), false) => "clients with a certificate, as access says".to_owned(),
+        (_, true) => place.to_owned(),
+        (_, false) => format!("{place}, as access says"),
     };
     let _ = writeln!(text, "  {name}       {listen}  {open}");
     let _ = writeln!(text, "  management  {}", config.management.listen);
 
+    access(&mut text, &config.access);
     let _ = writeln!(text, "\nconnectors: {}", config.connectors.len());
     for connector in config.connectors.values() {
         let version = match connector.mqtt_version {
@@ -106,6 +113,64 @@ fn summary(config: &Config, file: &str) -> String {
     text
 }
 
+/// Who may do what. Not even a hash is shown: somebody could find a weak token by it.
+fn access(text: &mut String, rules: &[Rule]) {
+    if rules.is_empty() {
+        return;
+    }
+    let _ = writeln!(text, "\naccess: {}", rules.len());
+    for rule in rules {
+        let kind = match &rule.credential {
+            Credential::Certificate(CertificateMatch::Subject(subject)) => {
+                format!("certificate of {subject}")
+            }
+            Credential::Certificate(CertificateMatch::Name(name)) => {
+                format!("certificate for {}", name.as_str())
+            }
+            Credential::Certificate(CertificateMatch::Fingerprint(_)) => {
+                "one certificate".to_owned()
+            }
+            Credential::Token(_) | Credential::None => "token".to_owned(),
+        };
+        let devices = match rule.devices.is_all() {
+            true => "all devices".to_owned(),
+            false => format!("devices {}", rule.devices),
+        };
+        let until = match rule.expires {
+            Some(at) => format!("until {}", humantime::format_rfc3339_seconds(at)),
+            None => "without an end".to_owned(),
+        };
+        let Rule { name, scopes, .. } = rule;
+        let _ = writeln!(
+            text,
+            "  {name}  {kind}  {scopes}\n    {devices}; {until}; {}",
+            limits(rule)
+        );
+    }
+}
+
+fn limits(rule: &Rule) -> String {
+    let rate = rule
+        .rate
+        .map(|rate| match (rate.per_second(), rate.burst()) {
+            (per_second, burst) if burst > per_second => {
+                format!("{per_second} requests a second, {burst} at once")
+            }
+            (per_second, _) => format!("{per_second} requests a second"),
+        });
+    let requests = rule
+        .max_requests
+        .map(|most| format!("{most} requests at a time"));
+    let streams = rule
+        .max_streams
+        .map(|most| format!("{most} streams at a time"));
+    let all: Vec<_> = [rate, requests, streams].into_iter().flatten().collect();
+    match all.is_empty() {
+        true => "without limits".to_owned(),
+        false => all.join(", "),
+    }
+}
+
 /// What works, but should be seen to; nothing where there is nothing.
 fn warnings(config: &Config, found: &[PlanWarning]) -> String {
     let written = config.warnings.iter().map(ToString::to_string);
@@ -141,6 +206,42 @@ fn client_id(connector: &Connector, device: Option<&Device>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_may_do_what_is_listed_without_a_secret() {
+        let text = r#"
+            [http]
+            listen = "0.0.0.0:80"
+            [access.tokens.ci]
+            token = "hunter2-0123456789abcdef"
+            scopes = ["uplink", "downlink"]
+            [access.tokens.visitor]
+            hash = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+            scopes = ["devices:read"]
+            devices = ["pump-*", "valve"]
+            expires = 2099-01-31T12:00:00Z
+            rate = 5
+            burst = 9
+            max_requests = 3
+            max_streams = 2
+        "#;
+        let config = Config::from_text(text, "causeway.toml", ".".as_ref(), []).unwrap();
+        let summary = summary(&config, "causeway.toml");
+        for line in [
+            "  http        0.0.0.0:80  anybody who reaches it, as access says",
+            "access: 2",
+            "  ci  token  uplink, downlink",
+            "    all devices; without an end; without limits",
+            "  visitor  token  devices:read",
+            "    devices pump-*, valve; until 2099-01-31T12:00:00Z; 5 requests a second, 9 at once, 3 requests at a time, 2 streams at a time",
+        ] {
+            assert!(
+                summary.lines().any(|l| l == line),
+                "{line}\nis not in\n{summary}"
+            );
+        }
+        assert!(!summary.contains("hunter2") && !summary.contains("ba7816bf"));
+    }
 
     #[test]
     fn the_summary_names_what_will_run_and_no_secret() {

@@ -1,5 +1,6 @@
 //! The command line: arguments in, one function of another part called, text and an exit code out.
 
+mod access;
 mod check;
 mod config;
 #[cfg(feature = "demo")]
@@ -28,6 +29,7 @@ const EXAMPLES: &str = "\
 Examples:
   causeway demo                                 try everything without an account or a file
   causeway keys new --algorithm es256 --out key.pem
+  causeway access new press-7 --scopes uplink   a token for a program that uses the bridge
   causeway check --config causeway.toml
   causeway serve --config causeway.toml
 
@@ -49,6 +51,8 @@ enum Command {
     #[command(subcommand)]
     Keys(keys::Command),
     Token(token::Args),
+    #[command(subcommand)]
+    Access(access::Command),
     #[command(subcommand)]
     Profile(profile::Command),
     Openapi(openapi::Args),
@@ -83,6 +87,7 @@ pub fn main() -> ExitCode {
         Command::Demo(args) => args.run().map(|()| String::new()),
         Command::Keys(command) => command.run(),
         Command::Token(args) => args.run(),
+        Command::Access(command) => command.run(),
         Command::Profile(command) => command.run(),
         Command::Openapi(args) => args.run(),
         Command::Check(args) => args.run(),

@@ -87,6 +87,9 @@ struct Batch {
 /// line may have as many bytes as a body. When the connection breaks, lines that were read whole are processed all the
 /// same; give them a `key` to send them again without doing harm.
 ///
+/// For a token with a rate, every line counts as a request; lines are then read as fast as the rate allows, and none is
+/// refused for it.
+///
 /// The wait of `Prefer` is for each line. Once a line was answered with 202 because its wait was over, further lines of the
 /// device do not wait for as long as it has a backlog.
 #[utoipa::path(

@@ -5,6 +5,7 @@ use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Instant;
 
 use futures_util::future::{Either, select};
 use futures_util::stream::FuturesOrdered;
@@ -36,6 +37,8 @@ pub(super) struct Pipeline {
     output: Output,
     in_flight: FuturesOrdered<Delivery>,
     bytes: usize,
+    /// The line that was read last is not within the token's rate yet: no other one is read before this moment.
+    owing: Option<Instant>,
     /// Devices whose broker did not confirm in time: as long as something waits before them, waiting anew for each
     /// further line would only hold up the rest.
     behind: HashSet<DeviceId>,
@@ -54,6 +57,8 @@ enum Event {
     Shutdown,
     /// The token expired, or was removed.
     CallerOver,
+    /// The rate may let another line through.
+    Due,
     /// Nothing comes any more, and nothing is under way.
     End,
 }
@@ -75,6 +80,7 @@ impl Pipeline {
             output,
             in_flight: FuturesOrdered::new(),
             bytes: 0,
+            owing: None,
             behind: HashSet::new(),
         }
     }
@@ -100,7 +106,11 @@ impl Pipeline {
             };
             match event {
                 Event::Done(done) => self.done(done).await,
-                Event::Next(Next::Text(line, text)) => self.submit(line, &text).await,
+                Event::Next(Next::Text(line, text)) => {
+                    self.submit(line, &text).await;
+                    self.pay();
+                }
+                Event::Due => self.pay(),
                 Event::Next(Next::Refused(line, problem)) => self.refuse(line, problem),
                 Event::Next(Next::Broken(line, problem)) => {
                     self.refuse(line, problem);
@@ -133,12 +143,20 @@ impl Pipeline {
         until: impl Future<Output = Event>,
     ) -> Event {
         let room = self.in_flight.len() < IN_FLIGHT && self.bytes < IN_FLIGHT_BYTES;
+        let owing = self.owing;
+        let due = async {
+            match owing {
+                Some(at) => tokio::time::sleep_until(at.into()).await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             biased;
             Some(done) = self.in_flight.next() => Event::Done(done),
             // Before the source, which may never have nothing.
             end = until, if reading => end,
-            next = source.next(), if reading && room => Event::Next(next),
+            () = due, if reading => Event::Due,
+            next = source.next(), if reading && room && owing.is_none() => Event::Next(next),
             else => Event::End,
         }
     }
@@ -154,6 +172,14 @@ impl Pipeline {
         if self.output.write(&done.result) {
             self.output.flush().await;
         }
+    }
+
+    /// A line counts as a request against the token's rate. It is not refused: the next one is read when there is room for
+    /// it, so that a batch is as fast as the token may be.
+    fn pay(&mut self) {
+        let now = Instant::now();
+        let paid = self.caller.grant().take(now);
+        self.owing = paid.err().map(|quota| now + quota.after);
     }
 
     /// Begins to deliver a line. When this returns, its uplink has its place in the order of its device.

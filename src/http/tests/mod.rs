@@ -1,5 +1,6 @@
 //! The routes over a real listener, with sessions that do what a test says.
 
+mod access;
 mod bridge;
 mod client;
 mod devices;

@@ -19,6 +19,28 @@ const SECRETS: [&str; 6] = [
     "twice-0123456789abcdef",
 ];
 
+/// A GET of a path that is none, over HTTP/2 from the first byte on (RFC 9113 §3.3), and the end of the connection.
+fn http2(path: &str) -> Vec<u8> {
+    let frame = |kind: u8, flags: u8, stream: u8, payload: &[u8]| {
+        let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+        let head = [
+            length[1], length[2], length[3], kind, flags, 0, 0, 0, stream,
+        ];
+        [&head[..], payload].concat()
+    };
+    // RFC 7541, appendix A: 2 is `:method: GET`, 6 is `:scheme: http`, 4 is the name `:path`.
+    let mut fields = vec![0x82, 0x86, 0x04, u8::try_from(path.len()).unwrap()];
+    fields.extend_from_slice(path.as_bytes());
+    let go_away = [0; 8];
+    [
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(),
+        frame(4, 0, 0, &[]),
+        frame(1, 5, 1, &fields),
+        frame(7, 0, 0, &go_away),
+    ]
+    .concat()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn no_token_is_said() {
     let folder = tempfile::tempdir().unwrap();
@@ -78,6 +100,11 @@ async fn no_token_is_said() {
         ] {
             said += &raw(address, head.as_bytes()).await;
         }
+        said += &raw(
+            address,
+            &http2(&format!("/v1/devices?access_token={secret} x")),
+        )
+        .await;
     }
     assert_eq!(bridge.terminate().await.code(), Some(0));
     assert!(answers.iter().any(|answer| answer.status == 200));
@@ -86,6 +113,7 @@ async fn no_token_is_said() {
         said += &format!("{:?} {}\n", answer.headers, answer.text());
     }
     let log = bridge.stderr().all().join("\n");
+    assert!(log.contains("h2::"), "HTTP/2 was not spoken: {log}");
     assert!(
         log.contains("DEBUG") && log.contains("/v1/devices/pump-1/downlinks"),
         "{log}"

@@ -1,6 +1,9 @@
 //! How much a token may do.
 
+use std::time::{Duration, Instant};
+
 use reqwest::Method;
+use serde_json::Value;
 
 use super::{World, token};
 use crate::harness::DEADLINE;
@@ -61,6 +64,27 @@ async fn a_rate_is_told_and_kept() {
         world.as_("limited").get("/v1/devices").await.status == 200
     })
     .await;
+}
+
+/// The one way to see a rate is time: it is a lower bound, which a slow machine keeps too.
+#[tokio::test]
+async fn a_batch_is_slowed_down_and_no_line_is_refused() {
+    let limited = token("limited", &["uplink"], "rate = 4\nburst = 4");
+    let world = World::start(&limited).await;
+    let lines = "{\"device\":\"pump-1\",\"payload\":1}\n".repeat(12);
+    let begun = Instant::now();
+    let reply = world
+        .as_("limited")
+        .post("/v1/uplinks", "application/x-ndjson", lines)
+        .await;
+    let statuses = reply.text().lines().map(|line| {
+        let line: Value = serde_json::from_str(line).unwrap();
+        line["status"].as_u64().unwrap()
+    });
+    assert_eq!(statuses.collect::<Vec<_>>(), [200; 12], "{}", reply.text());
+    // The request and 12 lines; 4 come at once, and the last line is read before it is paid.
+    let least = Duration::from_millis(250 * (1 + 12 - 4 - 1));
+    assert!(begun.elapsed() >= least, "{:?}", begun.elapsed());
 }
 
 #[tokio::test]
