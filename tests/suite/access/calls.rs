@@ -12,7 +12,7 @@ pub(super) struct Call {
     pub(super) path: String,
     headers: Vec<(&'static str, &'static str)>,
     body: &'static str,
-    /// The status of its success.
+    /// The status of its success; that of an answer of the handler, at least.
     pub(super) status: u16,
     pub(super) foreign: Foreign,
 }
@@ -83,6 +83,8 @@ impl Call {
     }
 }
 
+const KID: &str = "3a0c7d1b6f0e4d2f8f0d9d3f7d6f1f5c2b1a09f8e7d6c5b4a39281706f5e4d3c";
+
 /// How an operation of the description, `GET /v1/devices`, is called for `pump-1` so that it succeeds, by somebody who may
 /// do everything. Whatever it needs to be there is made here, so each call succeeds as often as it is asked for.
 ///
@@ -114,6 +116,19 @@ pub(super) async fn call(operation: &str, world: &World) -> Option<Call> {
         "GET /v1/devices/{device}/session" => {
             new("/v1/devices/pump-1/session", 200, Foreign::Refused)
         }
+        // pump-1 signs no tokens: that it has no keys is only told to those who may know of them.
+        "GET /v1/devices/{device}/keys" => new("/v1/devices/pump-1/keys", 200, Foreign::Refused),
+        "POST /v1/devices/{device}/keys" => new("/v1/devices/pump-1/keys", 409, Foreign::Refused),
+        "GET /v1/devices/{device}/keys/{kid}" | "DELETE /v1/devices/{device}/keys/{kid}" => new(
+            &format!("/v1/devices/pump-1/keys/{KID}"),
+            409,
+            Foreign::Refused,
+        ),
+        "POST /v1/devices/{device}/keys/{kid}/activate" => new(
+            &format!("/v1/devices/pump-1/keys/{KID}/activate"),
+            409,
+            Foreign::Refused,
+        ),
         _ => return None,
     };
     Some(call)

@@ -3,10 +3,14 @@
 //! - `matrix`: every operation that the served description has, with every kind of token
 //! - `calls`: how each operation is called so that it succeeds; a new one is added there
 //! - `streams`: what ends when a token expires, is removed or changed
+//! - `certificates`: client certificates in the place of tokens
+//! - `command`: tokens from the command line
 //! - `limits`: rates, and requests and streams at a time
 //! - `hidden`: tokens are seen nowhere
 
 mod calls;
+mod certificates;
+mod command;
 mod hidden;
 mod limits;
 mod matrix;
@@ -28,9 +32,14 @@ struct World {
 impl World {
     /// With these sections for tokens.
     async fn start(tokens: &str) -> Self {
+        Self::with_http("", tokens).await
+    }
+
+    /// The same, with more lines under `[http]`.
+    async fn with_http(lines: &str, tokens: &str) -> Self {
         let broker = Mosquitto::start().await;
         let bridge = TestBridge::start(&format!(
-            "[connectors.local]\nprofile = \"plain\"\nurl = \"mqtt://{}\"\n\
+            "{lines}\n[connectors.local]\nprofile = \"plain\"\nurl = \"mqtt://{}\"\n\
              [devices.pump-1]\nconnector = \"local\"\n[devices.valve-1]\nconnector = \"local\"\n{tokens}",
             broker.addr()
         ))

@@ -82,7 +82,13 @@ impl Authority {
 
     /// A client certificate; a broker may take `common_name` for the user name.
     pub fn client(&self, common_name: &str) -> Identity {
-        let mut params = CertificateParams::default();
+        self.client_for(common_name, &[])
+    }
+
+    /// The same with further DNS names.
+    pub fn client_for(&self, common_name: &str, names: &[&str]) -> Identity {
+        let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
+        let mut params = CertificateParams::new(names).unwrap();
         let purpose = ExtendedKeyUsagePurpose::ClientAuth;
         params.extended_key_usages = vec![purpose];
         params
