@@ -1,8 +1,10 @@
 //! How each operation is called so that it succeeds, and what a token of another device gets from it.
 
 use reqwest::{Method, RequestBuilder};
+use tokio::time::timeout;
 
 use super::World;
+use crate::harness::DEADLINE;
 use crate::harness::http::{Http, Reply};
 
 /// One request.
@@ -15,6 +17,8 @@ pub(super) struct Call {
     /// The status of its success; that of an answer of the handler, at least.
     pub(super) status: u16,
     pub(super) foreign: Foreign,
+    /// Its answer does not end by itself, and is read up to this text.
+    endless: Option<&'static str>,
 }
 
 /// What becomes of it in the name of a token that is for another device.
@@ -40,7 +44,13 @@ impl Call {
             body: "",
             status,
             foreign,
+            endless: None,
         }
+    }
+
+    fn until(self, text: &'static str) -> Self {
+        let endless = Some(text);
+        Self { endless, ..self }
     }
 
     fn header(mut self, name: &'static str, value: &'static str) -> Self {
@@ -79,7 +89,30 @@ impl Call {
     }
 
     pub(super) async fn send(&self, http: &Http) -> Reply {
-        Reply::to(self.request(http)).await
+        match self.endless {
+            None => Reply::to(self.request(http)).await,
+            Some(text) => {
+                let beginning = beginning(self.request(http), text);
+                timeout(DEADLINE, beginning).await.expect("its beginning")
+            }
+        }
+    }
+}
+
+/// An answer up to a text, or whole.
+async fn beginning(request: RequestBuilder, text: &str) -> Reply {
+    let mut answer = request.send().await.unwrap();
+    let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
+    let mut body = Vec::new();
+    while !String::from_utf8_lossy(&body).contains(text)
+        && let Some(chunk) = answer.chunk().await.unwrap()
+    {
+        body.extend_from_slice(&chunk);
+    }
+    Reply {
+        status,
+        headers,
+        body: body.into(),
     }
 }
 
@@ -115,6 +148,10 @@ pub(super) async fn call(operation: &str, world: &World) -> Option<Call> {
         "GET /v1/devices/{device}" => new("/v1/devices/pump-1", 200, Foreign::Refused),
         "GET /v1/devices/{device}/session" => {
             new("/v1/devices/pump-1/session", 200, Foreign::Refused)
+        }
+        // The figures come when every device has been told.
+        "GET /v1/events" => {
+            new("/v1/events?figures=1", 200, Foreign::Hidden).until("event: figures")
         }
         // pump-1 signs no tokens: that it has no keys is only told to those who may know of them.
         "GET /v1/devices/{device}/keys" => new("/v1/devices/pump-1/keys", 200, Foreign::Refused),

@@ -203,7 +203,8 @@ async fn in_query(world: &World, name: &str, call: &Call, takes_query: bool) {
     let right = call.and(&admin);
     let reply = right.send(http).await;
     if !takes_query {
-        problem(&right.path, &reply, 401, "unauthenticated");
+        let what = format!("{name}, which does not describe access_token,");
+        problem(&what, &reply, 401, "unauthenticated");
         return;
     }
     let wrong = call.and("access_token=unknown").send(http).await;
