@@ -102,7 +102,8 @@ impl Call {
 /// An answer up to a text, or whole.
 async fn beginning(request: RequestBuilder, text: &str) -> Reply {
     let mut answer = request.send().await.unwrap();
-    let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
+    let (version, status) = (answer.version(), answer.status().as_u16());
+    let headers = answer.headers().clone();
     let mut body = Vec::new();
     while !String::from_utf8_lossy(&body).contains(text)
         && let Some(chunk) = answer.chunk().await.unwrap()
@@ -110,6 +111,7 @@ async fn beginning(request: RequestBuilder, text: &str) -> Reply {
         body.extend_from_slice(&chunk);
     }
     Reply {
+        version,
         status,
         headers,
         body: body.into(),

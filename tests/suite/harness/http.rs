@@ -58,6 +58,7 @@ impl Http {
         Self {
             client: client.build().unwrap(),
             base: format!("https://{addr}"),
+            token: None,
         }
     }
 
