@@ -32,6 +32,7 @@
 //! | [`identity`] | keys, key ids, tokens, sealing |
 //! | [`device`], [`topic`], [`message`], [`broker`], [`secret`] | domain types, parsed once, plain data |
 //! | [`tally`] | what is counted on the way: atomics of those who count |
+//! | [`telemetry`] | traces for those who configure a collector (OTLP) |
 //! | [`observe`] | whether the bridge can do its work, and its figures |
 //! | [`demo`] | the embedded broker that checks what platforms check |
 //!
@@ -72,6 +73,7 @@ pub mod secret;
 pub mod session;
 pub mod store;
 pub mod tally;
+pub mod telemetry;
 pub mod topic;
 pub mod uplink;
 pub mod vault;

@@ -2,6 +2,7 @@
 
 mod listener;
 mod open_files;
+mod traces;
 
 use std::io;
 use std::net::SocketAddr;
@@ -33,6 +34,7 @@ use crate::registry::Registry;
 use crate::session::{AckSink, Budget, ConnectGate, DownlinkSink, NotTaken, Shared};
 use crate::store::{Embedded, Engine, OpenError};
 use crate::tally::Tally;
+use crate::telemetry::{self, Exporter, Tracer};
 use crate::uplink::Uplinks;
 use crate::vault::{Vault, VaultError};
 
@@ -58,6 +60,7 @@ pub struct Bridge {
     budget: Arc<Budget>,
     writer: downlink::Writer,
     store: Option<Arc<dyn Engine>>,
+    traces: Option<(Arc<Tracer>, Exporter)>,
 }
 
 /// Why a bridge cannot start.
@@ -101,6 +104,8 @@ impl Bridge {
     pub async fn bind(config: &Config) -> Result<Self, StartError> {
         let (settings, warnings) =
             listener_settings(config).map_err(|error| StartError::Plan(vec![error]))?;
+        let collector = config.telemetry.as_ref().map(traces::settings).transpose();
+        let collector = collector.map_err(|error| StartError::Plan(vec![error]))?;
         let store = open_store(config)?;
         let hub = Arc::new(hub(config, store.clone()));
         let (intake, writer) = downlink::intake(&hub);
@@ -116,6 +121,10 @@ impl Bridge {
             store.clone(),
             config.store.recent_receipts,
         );
+        let traces = collector.map(telemetry::tracing);
+        if let Some((tracer, _)) = &traces {
+            uplinks.trace(Arc::clone(tracer));
+        }
         // Before any session runs.
         let _ = acks.0.set(uplinks.clone());
         let vault = store.clone().map(|store| {
@@ -166,6 +175,7 @@ impl Bridge {
             budget,
             writer,
             store,
+            traces,
         })
     }
 
@@ -203,7 +213,12 @@ impl Bridge {
             budget,
             writer,
             store,
+            traces,
         } = self;
+        let (tracer, exporter) = traces.unzip();
+        // Later than everything that makes spans.
+        let traces_end = CancellationToken::new();
+        let exporting = exporter.map(|exporter| tokio::spawn(exporter.run(traces_end.clone())));
         let http_end = api.shutdown.clone();
         let writing = tokio::spawn(writer.run());
         let fleet = fleet.run().await;
@@ -226,10 +241,13 @@ impl Bridge {
             health: Arc::clone(&health),
             http: Arc::clone(&requests),
             listener: Arc::clone(listener.figures()),
+            traces: tracer.as_ref().map(|tracer| tracer.figures()),
         }));
-        let observer = Arc::new(Observer::new(requests));
+        // Whoever looks after the bridge every few seconds leaves no traces.
+        let of_management = Arc::new(Observer::new(Arc::clone(&requests), None));
+        let observer = Arc::new(Observer::new(requests, tracer.clone()));
         let routes = http::management(Arc::clone(&health), metrics);
-        let routes = Served::observed(routes, Arc::clone(&observer));
+        let routes = Served::observed(routes, of_management);
         let management = http::serve(management, routes, management_end.clone());
         let management = tokio::spawn(management);
         let uplinks = api.uplinks.clone();
@@ -269,6 +287,10 @@ impl Bridge {
         {
             warn!("the store did not close: {error}");
         }
+        traces_end.cancel();
+        if let Some(exporting) = exporting {
+            let _ = exporting.await;
+        }
         management_end.cancel();
         let _ = management.await;
         Ok(())
@@ -304,13 +326,14 @@ fn shared(config: &Config, downlinks: Arc<dyn DownlinkSink>, acks: Arc<dyn AckSi
 /// Builds everything that a configuration describes and lets it go again: finds what only shows when it is used.
 /// Gives what works, but should be seen to.
 pub fn verify(config: &Config) -> Result<Vec<PlanWarning>, Vec<PlanError>> {
-    match (fleet::verify(config), listener_settings(config)) {
-        (Ok(of_fleet), Ok((_, mut warnings))) => {
+    let collector = config.telemetry.as_ref().map(traces::settings).transpose();
+    match (fleet::verify(config), listener_settings(config), collector) {
+        (Ok(of_fleet), Ok((_, mut warnings)), Ok(_)) => {
             warnings.extend(of_fleet);
             Ok(warnings)
         }
-        (planned, listener) => {
-            let errors = listener.err().into_iter();
+        (planned, listener, collector) => {
+            let errors = listener.err().into_iter().chain(collector.err());
             Err(errors.chain(planned.err().unwrap_or_default()).collect())
         }
     }

@@ -84,7 +84,7 @@ impl fmt::Debug for Host {
 }
 
 /// Splits `host[:port]`, the host as it stands in a URL.
-pub(super) fn authority(text: &str) -> Result<(Host, Option<u16>), AuthorityError> {
+pub(crate) fn authority(text: &str) -> Result<(Host, Option<u16>), AuthorityError> {
     let (host, port) = if let Some(bracketed) = text.strip_prefix('[') {
         let (host, behind) = bracketed.split_once(']').ok_or(AuthorityError::Host)?;
         Ipv6Addr::from_str(host).map_err(|_| AuthorityError::Host)?;

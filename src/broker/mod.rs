@@ -10,6 +10,7 @@ mod proxy;
 mod url;
 mod version;
 
+pub(crate) use host::authority;
 pub use host::{AuthorityError, Host, HostError};
 pub use proxy::{InvalidProxy, Proxy, ProxyCredentials};
 pub use url::{BrokerUrl, BrokerUrlError, Scheme};

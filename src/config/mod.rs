@@ -26,7 +26,7 @@
 //! - `environment`: variables laid over that tree
 //! - `section`: reading one section of it, collecting what is wrong
 //! - `files`: secrets, keys and certificates
-//! - `listeners`, `connectors`, `devices`: the sections; `https`: TLS on the main listener
+//! - `listeners`, `connectors`, `devices`, `store`, `telemetry`: the sections; `https`: TLS on the main listener
 //! - `access`: who may do what
 //! - `via`: devices behind a router device
 //! - `reach`: proxy, server name and client certificate of a connection
@@ -50,6 +50,7 @@ mod reference;
 mod registered;
 mod section;
 mod store;
+mod telemetry;
 mod tree;
 mod units;
 mod via;
@@ -66,7 +67,7 @@ pub use fit::ClientIds;
 pub(crate) use fit::{ClientId, owner};
 pub use model::{
     ClientCertificates, Config, ConnectWhen, Connections, Connector, Device, Downlinks, FileBytes,
-    Http, Https, IdentityFiles, Limits, Log, LogFormat, Management, Store,
+    Http, Https, IdentityFiles, Limits, Log, LogFormat, Management, Store, Telemetry,
 };
 pub use reference::reference;
 pub use registered::{DeviceError, Registered, Surroundings};
@@ -137,6 +138,7 @@ fn read(mut root: Section<'_>, files: &Files<'_>) -> Config {
     let limits = listeners::limits(root.section("limits"), &http);
     let downlinks = store::downlinks(root.section("downlinks"));
     let store = store::store(root.section("store"), files, &downlinks);
+    let telemetry = telemetry::telemetry(root.section("telemetry"), files);
     let mut client_ids = fit::ClientIds::default();
     let connectors = connectors::read(root.section("connectors"), files, &mut client_ids);
     let devices = devices::read(root.section("devices"), &connectors, files, &mut client_ids);
@@ -150,6 +152,7 @@ fn read(mut root: Section<'_>, files: &Files<'_>) -> Config {
         limits,
         downlinks,
         store,
+        telemetry,
         connectors: connectors
             .into_iter()
             .filter_map(|(name, connector)| Some((name, connector?)))

@@ -16,6 +16,7 @@ use crate::device::{ConnectorName, DeviceId};
 use crate::identity::SealingKey;
 use crate::profile::{Profile, ScopeValues};
 use crate::secret::Secret;
+use crate::telemetry::CollectorUrl;
 
 /// Everything that can be configured.
 #[derive(Debug, Clone)]
@@ -35,6 +36,8 @@ pub struct Config {
     pub downlinks: Downlinks,
     /// `[store]`: what survives a restart.
     pub store: Store,
+    /// `[telemetry]`: where traces go. Default: nowhere.
+    pub telemetry: Option<Telemetry>,
     /// `[connectors.NAME]`.
     pub connectors: BTreeMap<ConnectorName, Connector>,
     /// `[devices."ID"]`; each one's connector is in `connectors`.
@@ -185,6 +188,21 @@ pub struct Store {
     pub limits: crate::store::Limits,
     /// Receipts of uplinks that were confirmed without being stored; in memory. Default 10,000.
     pub recent_receipts: usize,
+}
+
+/// Where traces go.
+#[derive(Debug, Clone)]
+pub struct Telemetry {
+    /// `otlp_url`: a collector that takes OTLP over HTTP.
+    pub url: CollectorUrl,
+    /// `ca_file`: the roots that are trusted instead of the system's. Only with https.
+    pub ca: Option<FileBytes>,
+    /// The part of traces that begin here which is recorded, 0 to 1. Default 1.
+    pub sampling: f64,
+    /// `headers_file`: sent with every request. Names are in lower case. Default: none.
+    pub headers: Vec<(String, Secret)>,
+    /// What describes this bridge to the collector, besides its name and version. Default: none.
+    pub resource: BTreeMap<String, String>,
 }
 
 /// One broker with one profile.

@@ -172,6 +172,29 @@ impl<'a> Section<'a> {
         self.parsed(key, parse).unwrap_or(default)
     }
 
+    /// A part of a whole, from 0 to 1.
+    pub(super) fn ratio(&mut self, key: &'static str, default: f64) -> f64 {
+        let form = || Form::of("number").or_else_value(default).within(0, 1);
+        let Some(node) = self.take(key, form) else {
+            return default;
+        };
+        let number = match &node.value {
+            Value::Float(number) => Some(*number),
+            Value::Integer(number) => Some(*number as f64),
+            Value::Untyped(text) => text.parse().ok(),
+            _ => None,
+        };
+        let Some(number) = number else {
+            self.wrong_kind(key, node, "a number without quotes");
+            return default;
+        };
+        if !(0.0..=1.0).contains(&number) {
+            self.error(key, "must be from 0 to 1");
+            return default;
+        }
+        number
+    }
+
     /// `true` or `false`.
     pub(super) fn flag(&mut self, key: &'static str, default: bool) -> bool {
         let form = || Form::of("`true` or `false`").or_else_value(default);

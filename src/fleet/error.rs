@@ -52,6 +52,9 @@ pub enum PlanError {
         /// What is wrong.
         error: crate::http::TlsError,
     },
+    /// TLS with the collector of traces cannot be set up.
+    #[error("telemetry: {0}")]
+    Telemetry(TlsError),
     /// A profile and its values do not fit together.
     #[error("{owner}: {error}")]
     Bind {

@@ -305,6 +305,21 @@ families! {
 }
 
 families! {
+    /// Only with a collector.
+    TRACES:
+    SPANS_EXPORTED = counter(
+        "causeway_spans_exported_total",
+        &[],
+        "Spans that the collector has taken. Absent without telemetry.otlp_url, as the next one is.",
+    );
+    SPANS_DROPPED = counter(
+        "causeway_spans_dropped_total",
+        &[],
+        "Spans that were dropped, because more came than could be sent, or the collector did not take them.",
+    );
+}
+
+families! {
     /// The process; only on Linux.
     PROCESS:
     PROCESS_RESIDENT = gauge(
@@ -333,13 +348,14 @@ families! {
 }
 
 /// All groups, each with its heading, in the order in which they are told.
-pub(super) static GROUPS: [(&str, &[&Family]); 7] = [
+pub(super) static GROUPS: [(&str, &[&Family]); 8] = [
     ("The bridge", BRIDGE),
     ("HTTP", HTTP),
     ("Uplinks", UPLINKS_OUT),
     ("Downlinks", DOWNLINKS_IN),
     ("Connections to brokers", SESSIONS_OF),
     ("The store", STORE),
+    ("Traces", TRACES),
     ("The process", PROCESS),
 ];
 

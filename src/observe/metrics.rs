@@ -17,6 +17,7 @@ use crate::store::{self, Engine, TIMING_BOUNDS};
 use crate::tally::{
     Answered, BOUNDS, Cause, ConnectorTally, HttpTally, ListenerFigures, Source, Tally,
 };
+use crate::telemetry::TracerFigures;
 
 /// Reads the figures of the whole bridge.
 #[derive(Debug)]
@@ -41,6 +42,8 @@ pub struct Sources {
     pub http: Arc<HttpTally>,
     /// Connections of the main listener.
     pub listener: Arc<ListenerFigures>,
+    /// What has become of spans, where they are made.
+    pub traces: Option<Arc<TracerFigures>>,
 }
 
 impl Metrics {
@@ -60,6 +63,10 @@ impl Metrics {
         of_sessions(&mut text, &figures);
         if let Some(store) = &self.sources.store {
             of_store(&mut text, &store.health(), &store.counters());
+        }
+        if let Some(traces) = &self.sources.traces {
+            text.single(&f::SPANS_EXPORTED, read(&traces.exported));
+            text.single(&f::SPANS_DROPPED, read(&traces.dropped));
         }
         process::render(&mut text);
         text.finish()

@@ -12,6 +12,7 @@ use super::error::UplinkError;
 use super::platform::PlatformOutcome;
 use super::receipt::Receipt;
 use super::road::{SETTLE, last_settlement};
+use super::trace;
 use super::traveller::Traveller;
 use crate::message::{Qos, Uplink};
 use crate::registry::Device;
@@ -309,6 +310,9 @@ impl Road {
             }
             Outcome::NotSent(NotSent::Retain) => refused(with, &CheckError::Retain),
         };
+        if let Some(tracer) = self.tracer.get() {
+            trace::stored(tracer, device, uplink, &receipt);
+        }
         self.end_stored(device, uplink, receipt);
         true
     }

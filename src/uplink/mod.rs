@@ -22,11 +22,12 @@ mod lane;
 mod platform;
 mod receipt;
 mod road;
+mod trace;
 mod traveller;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::{Notify, Semaphore};
@@ -52,6 +53,7 @@ use crate::session::{Publish, SubmitError};
 use crate::store::Engine;
 use crate::store::records::{Backlog, BodyHash, ReceiptStatus};
 use crate::tally::Answered;
+use crate::telemetry::Tracer;
 use receipt::RecentReceipts;
 use road::{Order, Road, confirmed};
 use traveller::Traveller;
@@ -139,11 +141,18 @@ impl Uplinks {
             tasks: TaskTracker::new(),
             hurry: AtomicBool::new(false),
             shutdown: CancellationToken::new(),
+            tracer: OnceLock::new(),
         };
         Self {
             registry,
             road: Arc::new(road),
         }
+    }
+
+    /// Makes spans of what is published, from now on and once.
+    pub fn trace(&self, tracer: Arc<Tracer>) {
+        // A second one would change nothing.
+        let _ = self.road.tracer.set(tracer);
     }
 
     /// Begins to send what is stored from before the start.
@@ -195,9 +204,15 @@ impl Uplinks {
     }
 
     /// Publishes an uplink and waits for the broker, or for the disk, and then for the platform where that is wished.
-    pub async fn deliver(&self, uplink: Uplink, wishes: Wishes) -> Result<Accepted, UplinkError> {
+    pub async fn deliver(
+        &self,
+        mut uplink: Uplink,
+        wishes: Wishes,
+    ) -> Result<Accepted, UplinkError> {
         let began = Instant::now();
         let device = self.enter(&uplink.device, began + wishes.wait).await?;
+        let span = self.road.tracer.get();
+        let span = span.and_then(|tracer| trace::publish(tracer, &device, &mut uplink));
         let mut outcome = self.deliver_for(&device, uplink, wishes, began).await;
         if let (Err(UplinkError::Closing), true) = (&outcome, device.tenure.is_over()) {
             // Not the program ends, but the session that the device had.
@@ -208,6 +223,9 @@ impl Uplinks {
             Err(error) => error.answered(),
         };
         device.connector.tally.answered(answered, began.elapsed());
+        if let Some(span) = span {
+            trace::published(span, answered, &outcome);
+        }
         outcome
     }
 

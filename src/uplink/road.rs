@@ -1,7 +1,7 @@
 //! How one uplink is accepted: directly, by way of the store, or both, and what its request is told.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::Semaphore;
@@ -21,6 +21,7 @@ use crate::registry::Device;
 use crate::session::{Outcome, Ticket, Withdrawn};
 use crate::store::Engine;
 use crate::store::records::{Begun, BodyHash, KeyedAnswer, ReceiptStatus};
+use crate::telemetry::Tracer;
 
 /// How often a request that waits looks whether the program ends, or its device leaves the session.
 const LOOK_UP: Duration = Duration::from_secs(1);
@@ -40,6 +41,8 @@ pub(super) struct Road {
     /// Set when requests should no longer wait for the broker.
     pub(super) hurry: AtomicBool,
     pub(super) shutdown: CancellationToken,
+    /// Where somebody wants traces.
+    pub(super) tracer: OnceLock<Arc<Tracer>>,
 }
 
 /// An uplink on its way, with what was decided when it was accepted.

@@ -24,5 +24,6 @@ mod renewal;
 mod sap;
 mod sap_demo;
 mod secrets;
+mod telemetry;
 mod transports;
 mod uplinks;

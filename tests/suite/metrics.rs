@@ -7,6 +7,7 @@ use reqwest::Method;
 use crate::harness::DEADLINE;
 use crate::harness::access::Message;
 use crate::harness::bridge::TestBridge;
+use crate::harness::collector::Collector;
 use crate::harness::eventually::eventually;
 use crate::harness::exposition::Exposition;
 use crate::harness::http::Reply;
@@ -54,7 +55,11 @@ async fn figures_follow_what_happens() {
         .acl("user causeway\ntopic readwrite devices/pump-1/#\n")
         .start()
         .await;
-    let bridge = TestBridge::start(&devices(&format!("mqtt://{}", broker.addr()))).await;
+    let collector = Collector::start();
+    // With everything, so that all metrics are there.
+    let telemetry = format!("[telemetry]\notlp_url = \"http://{}\"\n", collector.addr());
+    let devices = devices(&format!("mqtt://{}", broker.addr()));
+    let bridge = TestBridge::start(&(telemetry + &devices)).await;
     let of = |name: &str| format!("causeway_{name}{{connector=\"local\"}}");
     let with = |name: &str, label: &str, value: &str| {
         format!("causeway_{name}{{connector=\"local\",{label}=\"{value}\"}}")

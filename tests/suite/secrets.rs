@@ -11,6 +11,7 @@ use tempfile::TempDir;
 
 use crate::harness::causeway::causeway;
 use crate::harness::certificates::Authority;
+use crate::harness::collector::Collector;
 use crate::harness::demo::Demo;
 use crate::harness::http::{Http, Reply};
 use crate::harness::jwt;
@@ -22,6 +23,7 @@ use crate::harness::talkative::{Refuses, Talkative};
 const PASSWORD: &str = "pa55word-of-the-plant";
 const WRONG_PASSWORD: &str = "pa55word-that-is-wrong";
 const WRONG_SECRET: &str = "5ecret-that-is-wrong";
+const COLLECTOR_TOKEN: &str = "t0ken-of-the-collector";
 const TOLD_SECRET: &str = "5ecret-that-is-told-back";
 
 /// Something that must not be seen.
@@ -180,6 +182,13 @@ async fn nothing_that_is_secret_is_said() {
     let url = |link: &Proxy| format!("mqtt://{}", link.addr());
     let mut config =
         String::from("[http]\nlisten = \"127.0.0.1:0\"\n[management]\nlisten = \"127.0.0.1:0\"\n");
+    let collector = Collector::start();
+    let header = format!("Authorization: Bearer {COLLECTOR_TOKEN}\n");
+    fs::write(dir.path().join("collector"), header).unwrap();
+    config += &format!(
+        "[telemetry]\notlp_url = \"http://{}\"\nheaders_file = \"collector\"\n",
+        collector.addr()
+    );
     config += &format!(
         "[connectors.keys]\nprofile = \"akenza-device\"\nurl = \"{}\"\n",
         url(&tokens)
@@ -291,6 +300,13 @@ async fn nothing_that_is_secret_is_said() {
     }
     assert_eq!(bridge.terminate().await.code(), Some(0));
 
+    // A span names neither topic nor payload; the collector alone is told its token.
+    for body in collector.bodies() {
+        heard.add("a span", String::from_utf8_lossy(&body));
+    }
+    let heads = collector.heads().all();
+    assert!(heads.iter().all(|head| head.contains(COLLECTOR_TOKEN)));
+    assert!(collector.spans().all().len() > 50);
     for event in downlinks.events().all() {
         heard.add("a downlink", format!("{event:?}"));
     }
@@ -314,6 +330,7 @@ async fn nothing_that_is_secret_is_said() {
         Hidden::new("the connector's secret", demo_secret.clone()),
         Hidden::new("a wrong secret", WRONG_SECRET),
         Hidden::new("a secret that brokers tell back", TOLD_SECRET),
+        Hidden::new("the collector's token", COLLECTOR_TOKEN),
         Hidden::new("a password", PASSWORD),
         Hidden::new("a wrong password", WRONG_PASSWORD),
         Hidden::new("a passphrase", PASSPHRASE),

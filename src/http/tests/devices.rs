@@ -203,5 +203,6 @@ fn metrics(bridge: &Bridge, health: &Arc<Health>) -> Arc<Metrics> {
         health: Arc::clone(health),
         http: Arc::new(http_tally()),
         listener: Arc::default(),
+        traces: None,
     }))
 }

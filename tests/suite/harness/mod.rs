@@ -7,6 +7,7 @@ pub mod access;
 pub mod bridge;
 pub mod causeway;
 pub mod certificates;
+pub mod collector;
 pub mod connect_proxy;
 pub mod demo;
 pub mod eventually;
