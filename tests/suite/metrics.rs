@@ -207,7 +207,8 @@ async fn requests_are_counted_by_their_route() {
     let before = scrape(&bridge).await;
     let contract = bridge.http.get("/openapi.json").await.json();
     for (path, operations) in contract["paths"].as_object().unwrap() {
-        for method in operations.as_object().unwrap().keys() {
+        let methods = operations.as_object().unwrap().keys();
+        for method in methods.filter(|key| ["get", "post", "put", "delete"].contains(&&***key)) {
             let method = method.to_uppercase();
             for status in ["2xx", "3xx", "4xx", "5xx"] {
                 let series = series(path, &method, status);
