@@ -98,7 +98,7 @@ struct Listen {
     ),
     responses(
         (status = 200, description = "What arrives", content(
-            (String = "text/event-stream", example = json!("id: 1769860800000001\nevent: downlink\ndata: {\"device\":\"pump-1\",\"topic\":\"commands\",\"payload\":{\"on\":true},\"qos\":1,\"retained\":false,\"received_at\":\"2026-01-31T12:00:00.000Z\"}\n\n")),
+            (Object = "text/event-stream", example = json!("id: 1769860800000001\nevent: downlink\ndata: {\"device\":\"pump-1\",\"topic\":\"commands\",\"payload\":{\"on\":true},\"qos\":1,\"retained\":false,\"received_at\":\"2026-01-31T12:00:00.000Z\"}\n\n")),
             (DownlinkPage = "application/json"),
         )),
         (status = 400, response = BadRequest),
@@ -153,7 +153,7 @@ async fn of_device(
     ),
     responses(
         (status = 200, description = "What arrives", content(
-            (String = "text/event-stream", example = json!("id: 1769860800000001\nevent: downlink\ndata: {\"device\":\"pump-1\",\"topic\":\"commands\",\"payload\":{\"on\":true},\"qos\":1,\"retained\":false,\"received_at\":\"2026-01-31T12:00:00.000Z\"}\n\n")),
+            (Object = "text/event-stream", example = json!("id: 1769860800000001\nevent: downlink\ndata: {\"device\":\"pump-1\",\"topic\":\"commands\",\"payload\":{\"on\":true},\"qos\":1,\"retained\":false,\"received_at\":\"2026-01-31T12:00:00.000Z\"}\n\n")),
             (DownlinkPage = "application/json"),
         )),
         (status = 400, response = BadRequest),

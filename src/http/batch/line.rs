@@ -10,6 +10,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
+use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder, Schema, Type};
 
 use crate::device::{DeviceId, NameError};
 use crate::http::path::PathError;
@@ -64,12 +65,24 @@ pub(in crate::http) struct BatchUplink<'a> {
     parameters: BTreeMap<String, String>,
     /// The client's own name for the line, a string or a number: told in its result as `ref`.
     #[serde(borrow, default)]
-    #[schema(value_type = Option<String>, example = "a-1")]
+    #[schema(schema_with = reference_schema, required = false)]
     id: Option<&'a RawValue>,
     /// The `Idempotency-Key`.
     #[serde(borrow, default)]
     #[schema(value_type = Option<String>, example = "8e03978e-40d5-43dd-bc93-6894a57f9324")]
     key: Option<Cow<'a, str>>,
+}
+
+/// A client's own name for a line, in either direction.
+pub(super) fn reference_schema() -> Schema {
+    let of = |kind| ObjectBuilder::new().schema_type(kind);
+    OneOfBuilder::new()
+        .item(of(Type::String).examples(["a-1"]))
+        .item(of(Type::Number))
+        .description(Some(
+            "The client's own name for the line, told in its result as `ref`",
+        ))
+        .into()
 }
 
 /// A line as far as it could be read.

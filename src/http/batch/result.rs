@@ -4,6 +4,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
+use super::line::reference_schema;
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::uplinks::{ReceiptBody, location};
 use crate::store::records::ReceiptStatus;
@@ -43,7 +44,7 @@ pub(super) struct ResultBody<'a> {
     line: u64,
     /// The line's own `id`, as far as it could be read.
     #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>, example = "a-1")]
+    #[schema(schema_with = reference_schema, required = false)]
     reference: Option<&'a RawValue>,
     /// The status code: 200 delivered, 202 queued, otherwise that of the problem.
     #[schema(example = 200)]

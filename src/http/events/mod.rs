@@ -90,7 +90,7 @@ struct Events {
     ),
     responses(
         (status = 200, description = "What goes on", content(
-            (String = "text/event-stream", example = json!("event: session\ndata: {\"device\":\"pump-1\",\"connector\":\"akenza\",\"state\":\"connected\",\"since\":\"2026-01-31T12:00:00.000Z\",\"mqtt_version\":\"5\",\"token_expires_at\":\"2026-01-31T12:20:00.000Z\",\"backlog\":0}\n\n")),
+            (Object = "text/event-stream", example = json!("event: session\ndata: {\"device\":\"pump-1\",\"connector\":\"akenza\",\"state\":\"connected\",\"since\":\"2026-01-31T12:00:00.000Z\",\"mqtt_version\":\"5\",\"token_expires_at\":\"2026-01-31T12:20:00.000Z\",\"backlog\":0}\n\n")),
         )),
         (status = 400, response = BadRequest),
         (status = 404, response = UnknownDevice),

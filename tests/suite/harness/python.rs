@@ -8,6 +8,15 @@ use super::program::or_install;
 /// Where `tests/run` makes the environment.
 const PYTHON: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/python/bin/python");
 
+/// The same environment's schemathesis.
+const SCHEMATHESIS: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/target/python/bin/schemathesis"
+);
+
+/// Where its hooks lie.
+const HOOKS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/contract");
+
 /// Where the scripts lie.
 const SCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/paho");
 
@@ -24,6 +33,18 @@ pub async fn paho(script: &str, args: &[String]) -> Output {
     command.arg(Path::new(SCRIPTS).join(script)).args(args);
     // Python's compiled files do not belong beside the sources.
     command.env("PYTHONDONTWRITEBYTECODE", "1");
+    run(command).await
+}
+
+/// Runs schemathesis, with what it does not know by itself from `tests/contract`.
+pub async fn schemathesis(args: &[&str]) -> Output {
+    let mut command = Command::new(SCHEMATHESIS);
+    command
+        .args(args)
+        .env("PYTHONPATH", HOOKS)
+        .env("SCHEMATHESIS_HOOKS", "hooks")
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .current_dir(std::env::temp_dir());
     run(command).await
 }
 
