@@ -148,6 +148,7 @@ impl Bridge {
             access: Arc::new(Access::new(config.access.clone())),
             uplinks,
             registry,
+            fleet: fleet.fleet(),
             hub,
             limits: HttpLimits {
                 max_body: config.http.max_body,

@@ -74,6 +74,9 @@ pub enum ChangeError {
     /// There is no such device.
     #[error("there is no device {0:?}")]
     Unknown(DeviceId),
+    /// It was to be new, and is there.
+    #[error("the device {0:?} exists")]
+    Exists(DeviceId),
     /// It is written in the configuration file.
     #[error("the device {0:?} is written in the configuration file, which goes before")]
     Configured(DeviceId),

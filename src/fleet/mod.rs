@@ -54,6 +54,7 @@ pub use stored::Farewell;
 pub use token::token_spec;
 
 use crate::config::Config;
+use crate::device::DeviceId;
 use crate::downlink::Hub;
 use crate::keyring::Keyring;
 use crate::registry::Registry;
@@ -132,32 +133,7 @@ impl Fleet {
         };
         let composed = compose(config, &stored, &Setup::default());
         reload::report_unfit(&composed.unfit);
-        let Parts {
-            registry,
-            uplinks,
-            hub,
-            store,
-            vault,
-            keyring,
-        } = parts;
-        let fleet = Self {
-            registry,
-            uplinks,
-            hub,
-            store,
-            vault,
-            keyring,
-            tally: Arc::clone(&shared.tally),
-            queue: config.limits.queued_uplinks,
-            turns: Turns::default(),
-            state: Mutex::new(State {
-                stored,
-                ..State::default()
-            }),
-            tasks: TaskTracker::new(),
-            ending: CancellationToken::new(),
-            shared: Mutex::new(Some(shared)),
-        };
+        let fleet = Self::new(parts, shared, config.limits.queued_uplinks, stored);
         let plan = first_plan(&fleet.tools(), &composed.setup).map_err(DraftError::Plan)?;
         for warning in &plan.warnings {
             warn!("{warning}");
@@ -167,6 +143,46 @@ impl Fleet {
             plan,
             composed,
         })
+    }
+
+    fn new(parts: Parts, shared: Shared, queue: usize, stored: StoredDevices) -> Self {
+        let Parts {
+            registry,
+            uplinks,
+            hub,
+            store,
+            vault,
+            keyring,
+        } = parts;
+        Self {
+            registry,
+            uplinks,
+            hub,
+            store,
+            vault,
+            keyring,
+            tally: Arc::clone(&shared.tally),
+            queue,
+            turns: Turns::default(),
+            state: Mutex::new(State {
+                stored,
+                ..State::default()
+            }),
+            tasks: TaskTracker::new(),
+            ending: CancellationToken::new(),
+            shared: Mutex::new(Some(shared)),
+        }
+    }
+
+    /// One that knows of no connector and no device, and runs nothing.
+    #[cfg(test)]
+    pub(crate) fn empty(parts: Parts, shared: Shared) -> Arc<Self> {
+        Arc::new(Self::new(parts, shared, 1, StoredDevices::new()))
+    }
+
+    /// Why a device that is registered is not there: what of it does not fit the configuration.
+    pub fn unfit(&self, id: &DeviceId) -> Option<String> {
+        lock(&self.state).unfit.get(id).cloned()
     }
 
     /// Ends all sessions: they settle what is in flight and disconnect, within `limit`. Nothing is changed after that.
@@ -215,6 +231,11 @@ impl std::fmt::Debug for Fleet {
 }
 
 impl Draft {
+    /// The fleet, as it will be.
+    pub fn fleet(&self) -> Arc<Fleet> {
+        Arc::clone(&self.fleet)
+    }
+
     /// Opens the sessions, and lets requests find the devices.
     pub async fn run(self) -> Arc<Fleet> {
         let Self {

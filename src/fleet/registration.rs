@@ -27,20 +27,34 @@ pub enum Put {
 
 impl Fleet {
     /// Registers a device, or changes a registered one, from its JSON. It is durable, and can be used, when this returns.
-    /// Once begun, it is finished, whether somebody waits for it or not.
-    pub async fn put(self: &Arc<Self>, id: DeviceId, json: String) -> Result<Put, ChangeError> {
+    /// Once begun, it is finished, whether somebody waits for it or not. `only_new`: refuses to change one.
+    pub async fn put(
+        self: &Arc<Self>,
+        id: DeviceId,
+        json: String,
+        only_new: bool,
+    ) -> Result<Put, ChangeError> {
         let (fleet, json) = (Arc::clone(self), Zeroizing::new(json));
         let doing = self
             .tasks
-            .spawn(async move { fleet.register(id, json).await });
+            .spawn(async move { fleet.register(id, json, only_new).await });
         doing.await.unwrap_or(Err(ChangeError::Ending))
     }
 
-    async fn register(&self, id: DeviceId, json: Zeroizing<String>) -> Result<Put, ChangeError> {
+    async fn register(
+        &self,
+        id: DeviceId,
+        json: Zeroizing<String>,
+        only_new: bool,
+    ) -> Result<Put, ChangeError> {
         let vault = self.vault.as_ref().ok_or(ChangeError::NoStore)?;
         let _turn = self.turns.of(&id).await;
         let known = {
             let state = lock(&self.state);
+            let known = state.setup.devices.contains_key(&id) || state.stored.contains_key(&id);
+            if only_new && known {
+                return Err(ChangeError::Exists(id));
+            }
             if self.possible(&state, &id, &json)?.is_none() {
                 return Ok(Put::Unchanged);
             }

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use axum::extract::State;
+use axum::extract;
 use axum::http::Uri;
 use axum::routing::get;
 use axum::{Json, Router};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::device_form::DeviceBody;
 use super::guard::Guard;
 use super::openapi::{BadRequest, InternalError, UnknownDevice};
 use super::path::DevicePath;
@@ -17,9 +18,10 @@ use super::problem::Problem;
 use super::query;
 use super::timestamp::Timestamp;
 use crate::access::{Caller, Scope};
-use crate::device::DeviceId;
+use crate::device::{ConnectorName, DeviceId};
+use crate::fleet::Fleet;
 use crate::registry::{Device, Registry};
-use crate::session::{SessionHandle, Trouble};
+use crate::session::{SessionHandle, State, Trouble};
 use crate::store::records::Backlog;
 use crate::tally::Counters;
 use crate::uplink::Uplinks;
@@ -29,17 +31,25 @@ const MAX_PAGE: usize = 1000;
 
 const READ: Scope = Scope::DevicesRead;
 
-pub(super) fn router(guard: &Guard, registry: Arc<Registry>, uplinks: Uplinks) -> Router {
+pub(super) fn router(
+    guard: &Guard,
+    registry: Arc<Registry>,
+    uplinks: Uplinks,
+    fleet: Arc<Fleet>,
+) -> Router {
     let sessions = Router::new()
         .route(
             "/v1/devices/{device}/session",
             get(guard.asks(READ, session)),
         )
         .with_state((Arc::clone(&registry), uplinks));
+    let single = Router::new()
+        .route("/v1/devices/{device}", get(guard.asks(READ, show)))
+        .with_state((Arc::clone(&registry), fleet));
     Router::new()
         .route("/v1/devices", get(guard.asks(READ, list)))
-        .route("/v1/devices/{device}", get(guard.asks(READ, show)))
         .with_state(registry)
+        .merge(single)
         .merge(sessions)
 }
 
@@ -50,6 +60,8 @@ pub(super) fn router(guard: &Guard, registry: Arc<Registry>, uplinks: Uplinks) -
     tag = "devices",
     security(("token" = [READ])),
     params(
+        ("connector" = Option<String>, Query, description = "Only devices of this connector", example = "akenza"),
+        ("state" = Option<String>, Query, description = "Only devices whose session is in this state", example = "connected"),
         ("after" = Option<String>, Query, description = "The id behind which to begin: the `next` of the page before"),
         ("limit" = Option<u32>, Query, description = "How many devices to list at the most. Default 100", minimum = 1, maximum = 1000),
     ),
@@ -60,11 +72,12 @@ pub(super) fn router(guard: &Guard, registry: Arc<Registry>, uplinks: Uplinks) -
     )
 )]
 async fn list(
-    State(registry): State<Arc<Registry>>,
+    extract::State(registry): extract::State<Arc<Registry>>,
     caller: Caller,
     uri: Uri,
 ) -> Result<Json<DevicePage>, Problem> {
     let (mut after, mut limit) = (None, None);
+    let (mut connector, mut state) = (None, None);
     for (name, value) in query::parameters(&uri)? {
         match name.as_str() {
             "after" => {
@@ -79,17 +92,34 @@ async fn list(
                     query::number(&name, &value, 1, MAX_PAGE)?,
                 )?;
             }
-            _ => return Err(query::unknown(&name, "after, limit")),
+            "connector" => {
+                let connector_name = ConnectorName::parse(&value).map_err(|error| {
+                    query::bad(&name, format!("not a connector's name: {error}"))
+                })?;
+                query::set(&mut connector, &name, connector_name)?;
+            }
+            "state" => query::set(&mut state, &name, state_of(&name, &value)?)?,
+            _ => return Err(query::unknown(&name, "connector, state, after, limit")),
         }
     }
     let limit = limit.unwrap_or(DEFAULT_PAGE);
     let page = registry.page(after.as_ref(), limit + 1, |device| {
         caller.may_use(&device.id)
+            && (connector.as_ref()).is_none_or(|connector| device.connector.name == *connector)
+            && state.is_none_or(|state| device.session.status().state() == state)
     });
     let more = page.len() > limit;
     let devices: Vec<_> = page.iter().take(limit).map(DeviceBody::of).collect();
     let next = devices.last().filter(|_| more).map(|last| last.id.clone());
     Ok(Json(DevicePage { devices, next }))
+}
+
+fn state_of(name: &str, value: &str) -> Result<State, Problem> {
+    let state = State::ALL.into_iter().find(|state| state.name() == value);
+    state.ok_or_else(|| {
+        let names = State::ALL.map(State::name).join(", ");
+        query::bad(name, "not a state of sessions").hint(format!("there are: {names}"))
+    })
 }
 
 /// A device
@@ -108,13 +138,17 @@ async fn list(
     )
 )]
 async fn show(
-    State(registry): State<Arc<Registry>>,
+    extract::State((registry, fleet)): extract::State<(Arc<Registry>, Arc<Fleet>)>,
     caller: Caller,
     DevicePath(id): DevicePath,
     uri: Uri,
 ) -> Result<Json<DeviceBody>, Problem> {
     caller.check_device(&id)?;
-    Ok(Json(DeviceBody::of(&find(&registry, &id, &uri)?)))
+    match (find(&registry, &id, &uri), fleet.unfit(&id)) {
+        (Ok(device), _) => Ok(Json(DeviceBody::of(&device))),
+        (Err(_), Some(why)) => Err(Problem::unfit_device(&id, &why)),
+        (Err(problem), None) => Err(problem),
+    }
 }
 
 /// The session that carries a device
@@ -132,7 +166,7 @@ async fn show(
     )
 )]
 async fn session(
-    State((registry, uplinks)): State<(Arc<Registry>, Uplinks)>,
+    extract::State((registry, uplinks)): extract::State<(Arc<Registry>, Uplinks)>,
     caller: Caller,
     DevicePath(id): DevicePath,
     uri: Uri,
@@ -160,34 +194,6 @@ pub(super) struct DevicePage {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, example = "pump-1")]
     next: Option<DeviceId>,
-}
-
-/// A registered device.
-#[derive(Serialize, ToSchema)]
-#[schema(as = Device)]
-pub(super) struct DeviceBody {
-    #[schema(value_type = String, example = "pump-1")]
-    id: DeviceId,
-    /// Its connector's name in the configuration.
-    #[schema(example = "akenza")]
-    connector: String,
-    /// The name or path of the connector's profile.
-    #[schema(example = "akenza-device")]
-    profile: String,
-    /// Where the session that carries it stands.
-    #[schema(example = "connected")]
-    state: &'static str,
-}
-
-impl DeviceBody {
-    fn of(device: &Arc<Device>) -> Self {
-        Self {
-            id: device.id.clone(),
-            connector: device.connector.name.as_str().to_owned(),
-            profile: device.connector.profile_name.clone(),
-            state: device.session.status().state().name(),
-        }
-    }
 }
 
 /// The MQTT session that carries a device: its own, or its connector's.

@@ -7,6 +7,7 @@ use tracing::error;
 use super::path::PathError;
 use super::problem::{Kind, Problem};
 use crate::device::DeviceId;
+use crate::fleet::ChangeError;
 use crate::keyring::{KeyringError, RingError};
 use crate::mqtt::reason::Reason;
 use crate::session::Trouble;
@@ -31,7 +32,20 @@ impl Problem {
             Kind::UnknownDevice,
             format!("there is no device {device:?}"),
         )
-        .hint("GET /v1/devices lists the devices; a device is registered in the configuration")
+        .hint(
+            "GET /v1/devices lists the devices; a device is registered in the configuration, or with PUT /v1/devices/{device}",
+        )
+    }
+
+    /// A device that is registered and cannot be there.
+    pub(super) fn unfit_device(device: &DeviceId, why: &str) -> Self {
+        Self::new(
+            Kind::UnknownDevice,
+            format!(
+                "the device {device:?} is registered and does not fit the configuration: {why}"
+            ),
+        )
+        .hint("correct the configuration, PUT the device anew, or DELETE it")
     }
 
     pub(super) fn too_large(limit: usize) -> Self {
@@ -40,6 +54,50 @@ impl Problem {
             format!("the body has more than {limit} bytes, which is the limit here"),
         )
         .hint("post less at once, or raise the limit in the configuration")
+    }
+}
+
+impl From<ChangeError> for Problem {
+    fn from(error: ChangeError) -> Self {
+        let detail = error.to_string();
+        match error {
+            ChangeError::Unknown(device) => Self::unknown_device(&device),
+            ChangeError::Exists(_) => Self::new(Kind::Exists, detail)
+                .hint("without If-None-Match, it is changed"),
+            ChangeError::Configured(_) => Self::new(Kind::Configured, detail)
+                .hint("change it there; the bridge takes the change over while it runs"),
+            ChangeError::Invalid(_) | ChangeError::Plan(_) => Self::new(Kind::InvalidDevice, detail)
+                .hint("the fields are those of [devices.\"ID\"] in the configuration file, without files"),
+            ChangeError::Router { .. } => Self::new(Kind::CarriesOthers, detail)
+                .hint("change or delete those first"),
+            ChangeError::Backlog { .. } => Self::new(Kind::Backlog, detail).hint(
+                "say what becomes of them: ?backlog=drain sends them first, ?backlog=discard drops them",
+            ),
+            ChangeError::Leaving(_) => Self::new(Kind::Leaving, detail)
+                .retry_after(5)
+                .hint("it can be registered anew when it is gone; DELETE …?backlog=discard does not wait"),
+            ChangeError::NoStore => Self::new(Kind::NoStore, detail)
+                .hint("remove `enabled = false` from [store], or write the device into the configuration file"),
+            ChangeError::Vault(VaultError::Store(error))
+            | ChangeError::Store(error)
+            | ChangeError::Keyring(KeyringError::Vault(VaultError::Store(error))) => {
+                let detail = format!("nothing was changed: {error}");
+                match error {
+                    StoreError::Full { .. } => Self::new(Kind::Full, detail).retry_after(5),
+                    StoreError::Unavailable { .. } => Self::new(Kind::StoreUnavailable, detail)
+                        .retry_after(5)
+                        .hint("look at the disk: is it full, or mounted read-only?"),
+                }
+            }
+            ChangeError::Vault(_) | ChangeError::Keyring(_) => {
+                error!("a device could not be changed: {detail}");
+                Self::new(
+                    Kind::Internal,
+                    "the device could not be changed; the log says why",
+                )
+            }
+            ChangeError::Ending => Self::new(Kind::Closing, detail).retry_after(5),
+        }
     }
 }
 

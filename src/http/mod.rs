@@ -14,6 +14,7 @@ mod body;
 mod caller;
 mod cors;
 mod credential;
+mod device_form;
 mod devices;
 mod downlink_form;
 mod downlinks;
@@ -35,6 +36,7 @@ mod problem;
 mod query;
 mod rate_limit;
 mod receipts;
+mod registration;
 mod secured;
 mod server;
 mod sse;
@@ -69,6 +71,7 @@ pub use server::{
 
 use crate::access::Access;
 use crate::downlink::Hub;
+use crate::fleet::Fleet;
 use crate::registry::Registry;
 use crate::store::ReceiptLimits;
 use crate::uplink::Uplinks;
@@ -84,6 +87,8 @@ pub struct Api {
     pub uplinks: Uplinks,
     /// The devices.
     pub registry: Arc<Registry>,
+    /// How devices come and go.
+    pub fleet: Arc<Fleet>,
     /// The road in.
     pub hub: Arc<Hub>,
     /// What a request may ask for.
@@ -147,7 +152,13 @@ pub fn router(api: Api) -> Router {
             api.shutdown,
         ))
         .merge(keys::router(guard, Arc::clone(&api.registry), api.limits))
-        .merge(devices::router(guard, api.registry, api.uplinks))
+        .merge(registration::router(
+            guard,
+            Arc::clone(&api.registry),
+            Arc::clone(&api.fleet),
+            api.limits,
+        ))
+        .merge(devices::router(guard, api.registry, api.uplinks, api.fleet))
         .merge(openapi::router())
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)

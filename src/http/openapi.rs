@@ -10,7 +10,9 @@ use utoipa::{Modify, OpenApi, ToResponse};
 
 use super::problem::ProblemBody;
 use super::secured::Secured;
-use super::{batch, devices, downlinks, events, health, keys, metrics, receipts, uplinks};
+use super::{
+    batch, devices, downlinks, events, health, keys, metrics, receipts, registration, uplinks,
+};
 
 /// The contract of both listeners.
 pub fn openapi() -> utoipa::openapi::OpenApi {
@@ -67,6 +69,8 @@ async fn contract() -> impl axum::response::IntoResponse {
         devices::list,
         devices::show,
         devices::session,
+        registration::register,
+        registration::delete,
         keys::list,
         keys::make,
         keys::show,
@@ -81,7 +85,8 @@ async fn contract() -> impl axum::response::IntoResponse {
     modifiers(&Secured, &OnManagement),
     components(responses(
         Unauthorized, Forbidden, TooMany,
-        BadRequest, UnknownDevice, UnknownUplink, UnknownKey, KeyConflict, KeyRefused, KeysNotChanged, NotAcceptable, RequestTimeout, KeyInFlight, TooLarge,
+        BadRequest, UnknownDevice, UnknownUplink, UnknownKey, KeyConflict, KeyRefused, KeysNotChanged, NotAcceptable,
+        InvalidDevice, DeviceConflict, DeviceExists, WrongType, NotRegistered, RequestTimeout, KeyInFlight, TooLarge,
         ContentTypeNotCarried, NoBatch, Unprocessable, InternalError, BrokerRefused, NotTaken, StoreUnreadable, Unconfirmed,
     ), schemas(
         batch::BatchUplink, events::SessionEvent<'static>, events::GoneEvent<'static>, events::MissedEvent,
@@ -156,6 +161,11 @@ problem_responses! {
     NotAcceptable: "None of the forms that there are is accepted";
     RequestTimeout: "The body was not complete in time";
     UnknownUplink: "There is no receipt of such an uplink, or no longer";
+    InvalidDevice: "Not a valid device: the body, its fields, a query parameter or a header. The detail names each field and what is wrong with it, in the words of the configuration";
+    DeviceConflict: "The device is in the configuration file, or being deleted; other devices use its connection; uplinks wait and nobody has said what becomes of them; or the bridge has no store to keep it in";
+    DeviceExists: "With `If-None-Match: *`: the device exists";
+    WrongType: "The body is not `application/json`";
+    NotRegistered: "The store cannot be written, or the bridge is shutting down. With Retry-After";
     UnknownKey: "There is no such device, or it has no such key";
     KeyConflict: "Not possible with these keys: there are as many as a device may have, the key is needed, or the device's keys are not kept here";
     KeyRefused: "The broker refused the key, and the one before it signs again";

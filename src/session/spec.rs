@@ -176,6 +176,30 @@ pub struct Shared {
     pub shutdown: CancellationToken,
 }
 
+#[cfg(test)]
+impl Shared {
+    /// Sessions that hand what they get to nobody.
+    pub(crate) fn for_tests() -> Self {
+        struct Nobody;
+        impl DownlinkSink for Nobody {
+            fn accept(&self, _: Arc<[Downlink]>) -> BoxFuture<'static, Result<(), NotTaken>> {
+                Box::pin(async { Ok(()) })
+            }
+        }
+        impl AckSink for Nobody {
+            fn answered(&self, _: &DeviceId, _: Bytes) {}
+        }
+        Self {
+            gate: Arc::new(ConnectGate::new(1000, 10)),
+            budget: Budget::new(1 << 20),
+            tally: Arc::default(),
+            downlinks: Arc::new(Nobody),
+            acks: Arc::new(Nobody),
+            shutdown: CancellationToken::new(),
+        }
+    }
+}
+
 /// The protocol version of a connector: the one written down, or MQTT 5 until the broker refuses it.
 #[derive(Debug)]
 pub struct VersionChoice {

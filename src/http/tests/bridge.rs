@@ -12,12 +12,13 @@ use tokio_util::sync::CancellationToken;
 use crate::access::Access;
 use crate::device::{ConnectorName, DeviceId};
 use crate::downlink::{Cursor, Hub, Limits};
+use crate::fleet::{Fleet, Parts};
 use crate::http::{Api, HttpLimits, router, serve};
 use crate::keyring::Keyring;
 use crate::message::{Downlink, Qos};
 use crate::profile::{Binding, Profile, ScopeValues, builtin};
 use crate::registry::{Connector, Device, Registry, Signing};
-use crate::session::Detached;
+use crate::session::{Detached, Shared};
 use crate::store::Engine;
 use crate::uplink::Uplinks;
 
@@ -82,9 +83,19 @@ impl Bridge {
         let registry = Arc::new(Registry::new(devices));
         let hub = Arc::new(Hub::new(window));
         let shutdown = CancellationToken::new();
+        let uplinks = Uplinks::new(Arc::clone(&registry), store.clone(), 100);
+        let parts = Parts {
+            registry: Arc::clone(&registry),
+            uplinks: uplinks.clone(),
+            hub: Arc::clone(&hub),
+            store,
+            vault: None,
+            keyring: None,
+        };
         let router = router(Api {
             access: Arc::new(Access::open()),
-            uplinks: Uplinks::new(Arc::clone(&registry), store, 100),
+            uplinks,
+            fleet: Fleet::empty(parts, Shared::for_tests()),
             registry: Arc::clone(&registry),
             hub: Arc::clone(&hub),
             limits: HttpLimits {

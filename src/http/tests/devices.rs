@@ -19,9 +19,14 @@ use crate::store;
 async fn devices_are_paged() {
     let bridge = Bridge::start().await;
     let page = get(bridge.address, "/v1/devices?limit=2").await.json();
-    let akenza =
-        json!({"id": "akenza", "connector": "cloud", "profile": "akenza-device", "state": "idle"});
-    let other = json!({"id": "other", "connector": "lan", "profile": "plain", "state": "idle"});
+    let device = |id, connector, profile| {
+        json!({
+            "id": id, "connector": connector, "profile": profile, "has_secret": false,
+            "origin": "configuration", "state": "idle",
+        })
+    };
+    let akenza = device("akenza", "cloud", "akenza-device");
+    let other = device("other", "lan", "plain");
     assert_eq!(page, json!({"devices": [akenza, other], "next": "other"}));
     let page = get(bridge.address, "/v1/devices?after=other").await.json();
     assert_eq!(page["devices"].as_array().unwrap().len(), 1);
@@ -32,7 +37,32 @@ async fn devices_are_paged() {
         get(bridge.address, "/v1/devices/akenza").await.json(),
         akenza
     );
-    for query in ["limit=0", "limit=1001", "limit=x", "after=%2B", "page=2"] {
+    let ids = async |query: &str| {
+        let page = get(bridge.address, &format!("/v1/devices?{query}")).await;
+        let page = page.json();
+        let ids = page["devices"].as_array().unwrap().iter();
+        let ids = ids.map(|device| device["id"].as_str().unwrap().to_owned());
+        (
+            ids.collect::<Vec<_>>(),
+            page["next"].as_str().map(str::to_owned),
+        )
+    };
+    let lan = ids("connector=lan&limit=1").await;
+    assert_eq!(lan, (vec!["other".to_owned()], Some("other".to_owned())));
+    let lan = ids("connector=lan&state=idle&after=other").await;
+    assert_eq!(lan, (vec!["plain".to_owned()], None));
+    assert_eq!(ids("state=connected").await, (Vec::new(), None));
+    assert_eq!(ids("connector=none").await, (Vec::new(), None));
+    for query in [
+        "limit=0",
+        "limit=1001",
+        "limit=x",
+        "after=%2B",
+        "page=2",
+        "state=happy",
+        "state=idle&state=idle",
+        "connector=No",
+    ] {
         let answer = get(bridge.address, &format!("/v1/devices?{query}")).await;
         answer.problem(400, "malformed");
     }
