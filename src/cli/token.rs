@@ -2,12 +2,13 @@
 
 use std::time::SystemTime;
 
-use super::ConfigFile;
 use super::error::CliError;
+use super::{ConfigFile, keys};
 use crate::bridge;
 use crate::config::{Config, Connector, Device};
 use crate::device::DeviceId;
 use crate::identity::issue;
+use crate::session::NoPassword;
 
 const EXAMPLES: &str = "\
 Example:
@@ -39,9 +40,21 @@ impl Args {
                 device.id, connector.profile_name
             )));
         }
-        let (key, spec) = bridge::token_spec(connector, device)
-            .map_err(|error| CliError::Unusable(vec![error.to_string()]))?;
-        let token = issue(&key, &spec, SystemTime::now())?;
+        let unusable = |error: &dyn std::fmt::Display| CliError::Unusable(vec![error.to_string()]);
+        let kept = match device.private_key {
+            Some(_) => None,
+            None => Some(keys::kept(&config, &device.id)?),
+        };
+        let source =
+            bridge::token_source(connector, device, kept).map_err(|error| unusable(&error))?;
+        let (spec, key) = source.token().map_err(|error| match error {
+            NoPassword::NoKey => CliError::Failed(format!(
+                "{} has no active key; `causeway keys list` lists those that it has",
+                device.id
+            )),
+            NoPassword::Issue(error) => unusable(&error),
+        })?;
+        let token = issue(key.get()?, &spec, SystemTime::now())?;
         eprintln!(
             "expires at {}",
             humantime::format_rfc3339_seconds(token.expires_at)
@@ -69,7 +82,6 @@ fn find<'a>(config: &'a Config, id: &DeviceId) -> Result<(&'a Connector, &'a Dev
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::keys;
     use crate::identity::VerifyingKey;
 
     const CONFIG: &str = r#"
@@ -85,6 +97,8 @@ connector = "akenza"
 private_key_file = "key.pem"
 [devices.other]
 connector = "plant"
+[devices.kept]
+connector = "akenza"
 "#;
 
     fn run(folder: &std::path::Path, device: &str) -> Result<String, CliError> {
@@ -124,9 +138,42 @@ connector = "plant"
         assert!(error.contains("without a token"), "{error}");
         let error = run(folder.path(), "pump-2").unwrap_err().to_string();
         assert!(
-            error.contains("no device pump-2; it has: other, pump-1"),
+            error.contains("no device pump-2; it has: kept, other, pump-1"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn a_key_in_the_store_signs_too() {
+        use clap::Parser;
+        #[derive(clap::Parser)]
+        struct Keys {
+            #[command(subcommand)]
+            command: keys::Command,
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str| folder.path().join(name).display().to_string();
+        std::fs::write(file("key.pem"), "not used").unwrap();
+        std::fs::write(file("causeway.toml"), CONFIG).unwrap();
+        let config = file("causeway.toml");
+        let keys = |line: &str| {
+            let words = line.split(' ').chain(["--config", &config]);
+            Keys::try_parse_from(words).unwrap().command.run().unwrap()
+        };
+        let public = keys("keys new --device kept --algorithm es256");
+        let error = run(folder.path(), "kept").unwrap_err().to_string();
+        assert!(error.contains("kept has no active key"), "{error}");
+        let kid = public.split_once("kid: ").unwrap().1.trim_end();
+        keys(&format!("keys activate --device kept {kid}"));
+        let token = run(folder.path(), "kept").unwrap();
+        let key = VerifyingKey::from_pem("public.pem".as_ref(), public.as_bytes()).unwrap();
+        key.verify(
+            token.trim_end(),
+            "https://akenza.io/devices/kept",
+            SystemTime::now(),
+            std::time::Duration::ZERO,
+        )
+        .unwrap();
     }
 
     #[test]

@@ -11,11 +11,12 @@ use super::via::{self, Routers};
 use crate::device::{ConnectorName, DeviceId};
 use crate::profile::{KidTemplate, PasswordSource, SessionScope};
 
-/// Reads all devices.
+/// Reads all devices. Keys that are made in the bridge need a store.
 pub(super) fn read(
     section: Section<'_>,
     connectors: &BTreeMap<ConnectorName, Option<Connector>>,
     files: &Files<'_>,
+    has_store: bool,
     client_ids: &mut ClientIds,
 ) -> BTreeMap<DeviceId, Device> {
     let mut devices = BTreeMap::new();
@@ -59,7 +60,7 @@ pub(super) fn read(
                 // What it cannot be read from has been reported.
                 None if section.has("via") => {}
                 None => {
-                    check_key(&section, connector);
+                    check_key(&section, connector, has_store);
                     check_secret(&mut section, connector, &device);
                     reach::check_device(&section, connector, &device);
                     check_variables(&mut section, connector, &device);
@@ -124,7 +125,7 @@ pub(super) fn connector<'a>(
 }
 
 /// Checks the key that tokens are signed with, and what belongs to it.
-fn check_key(section: &Section<'_>, connector: &Connector) {
+fn check_key(section: &Section<'_>, connector: &Connector, has_store: bool) {
     let profile = &connector.profile;
     let profile_name = &connector.profile_name;
     let jwt = profile.connect.password == PasswordSource::Jwt;
@@ -134,11 +135,23 @@ fn check_key(section: &Section<'_>, connector: &Connector) {
             format_args!("the profile {profile_name} {why}; remove the key"),
         );
     };
+    let hashes_certificate = profile
+        .token
+        .as_ref()
+        .is_some_and(|token| matches!(token.kid, KidTemplate::CertSha1));
     match (jwt, section.has("private_key_file")) {
-        (true, false) => section.error(
+        (true, false) if hashes_certificate => section.error(
             "private_key_file",
             format_args!(
-                "is missing: with the profile {profile_name} the device signs its tokens; `causeway keys new` makes a key"
+                "is missing: with the profile {profile_name} a token names its key by a certificate's hash (token.kid = \"cert-sha1\"), \
+                 and the keys that the bridge makes have no certificate"
+            ),
+        ),
+        (true, false) if !has_store => section.error(
+            "private_key_file",
+            format_args!(
+                "is missing: with the profile {profile_name} the device signs its tokens; `causeway keys new` makes a key \
+                 (the bridge could make and keep keys itself, but [store] has enabled = false)"
             ),
         ),
         (false, true) => unused("private_key_file", "signs no tokens and has no use for a private key"),
@@ -153,10 +166,6 @@ fn check_key(section: &Section<'_>, connector: &Connector) {
             );
         }
     }
-    let hashes_certificate = profile
-        .token
-        .as_ref()
-        .is_some_and(|token| matches!(token.kid, KidTemplate::CertSha1));
     match (hashes_certificate, section.has("certificate_file")) {
         (true, false) => section.error(
             "certificate_file",

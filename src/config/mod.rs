@@ -141,7 +141,13 @@ fn read(mut root: Section<'_>, files: &Files<'_>) -> Config {
     let telemetry = telemetry::telemetry(root.section("telemetry"), files);
     let mut client_ids = fit::ClientIds::default();
     let connectors = connectors::read(root.section("connectors"), files, &mut client_ids);
-    let devices = devices::read(root.section("devices"), &connectors, files, &mut client_ids);
+    let devices = devices::read(
+        root.section("devices"),
+        &connectors,
+        files,
+        store.path.is_some(),
+        &mut client_ids,
+    );
     fit::warn_of_plain_text(&root, &connectors, &devices);
     root.finish();
     Config {

@@ -277,7 +277,8 @@ pub struct Device {
     /// `via`: the router device on the same connector whose connection carries this one, which then has none of its own,
     /// and no credentials. Only with a profile that has router devices. Default: a connection of its own.
     pub via: Option<DeviceId>,
-    /// `private_key_file`: PEM as it was read. There with a profile that signs tokens, and only there.
+    /// `private_key_file`: PEM as it was read. Only with a profile that signs tokens; without it, the bridge makes and keeps
+    /// the device's keys itself.
     pub private_key: Option<FileBytes>,
     /// `certificate_file`: PEM as it was read. There with a profile whose `kid` is the certificate's hash, and only there.
     pub certificate: Option<FileBytes>,

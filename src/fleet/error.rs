@@ -6,6 +6,7 @@ use crate::identity::{IdentityError, KeyError, KidError};
 use crate::keyring::KeyringError;
 use crate::mqtt::tls::TlsError;
 use crate::profile::BindError;
+use crate::session::NoPassword;
 use crate::store::StoreError;
 use crate::vault::VaultError;
 
@@ -63,9 +64,17 @@ pub enum PlanError {
         /// What is wrong.
         error: BindError,
     },
-    /// A token profile's device without a key, or the other way round.
-    #[error("devices.{0:?}: the profile's password is a token, so private_key_file is needed")]
-    NoKey(DeviceId),
+    /// A key that was read cannot sign.
+    #[error("devices.{device:?}: {error}")]
+    Token {
+        /// The device.
+        device: DeviceId,
+        /// What is wrong.
+        error: NoPassword,
+    },
+    /// A profile whose password is a token, and that says nothing of tokens.
+    #[error("devices.{0:?}: the profile has no [token]")]
+    NoToken(DeviceId),
 }
 
 /// Why a device cannot be registered, changed or deleted now. Nothing has changed.

@@ -9,7 +9,7 @@
 //! - [`Fleet`]: what others call
 //! - `setup`: what is to run, as plain data
 //! - `difference`: the steps from one setup to another
-//! - `plan`, `workshop`, `reach`, [`token_spec`]: what these steps need, made before anything is changed
+//! - `plan`, `workshop`, `reach`, [`token_source`]: what these steps need, made before anything is changed
 //! - `making`, `state`: the steps taken; what runs
 //! - `change`: the same for one device
 //! - `registration`, `departure`, `stored`: devices of the HTTP interface, and where they are kept
@@ -51,7 +51,7 @@ pub(crate) use reach::read as read_identity;
 pub use registration::Put;
 pub use reload::Changes;
 pub use stored::Farewell;
-pub use token::token_spec;
+pub use token::token_source;
 
 use crate::config::Config;
 use crate::device::DeviceId;
@@ -205,6 +205,7 @@ impl Fleet {
             tally: &self.tally,
             keyring: self.keyring.as_ref(),
             queue: self.queue,
+            thorough: false,
         }
     }
 
@@ -266,6 +267,7 @@ pub fn verify(config: &Config) -> Result<Vec<PlanWarning>, Vec<PlanError>> {
         tally: &tally,
         keyring: None,
         queue: config.limits.queued_uplinks,
+        thorough: true,
     };
     let setup = Setup::of(config, &Setup::default());
     first_plan(&tools, &setup).map(|plan| plan.warnings)

@@ -37,6 +37,8 @@ pub(super) struct Tools<'a> {
     pub(super) keyring: Option<&'a Arc<Keyring>>,
     /// Uplinks that one session queues.
     pub(super) queue: usize,
+    /// Whether keys are taken apart now, to see whether they can sign: for a configuration that is only checked.
+    pub(super) thorough: bool,
 }
 
 impl Tools<'_> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::error::PlanError;
 use super::plan::Tools;
 use super::reach::{PlanWarning, Reach};
-use super::token::{kept_token, token_spec};
+use super::token::token_source;
 use crate::config::{ConnectWhen, Connector, Device};
 use crate::keyring::Keyring;
 use crate::mqtt::transport::Endpoint;
@@ -13,8 +13,7 @@ use crate::profile::{BindError, Binding, PasswordSource, UplinkTopic};
 use crate::registry::{self, Signing};
 use crate::secret::Secret;
 use crate::session::{
-    ConnectSpec, DeviceRoutes, Pace, Password, Routes, SessionSpec, TokenKey, TokenKid,
-    TokenSource, VersionChoice,
+    ConnectSpec, DeviceRoutes, Pace, Password, Routes, SessionSpec, TokenSource, VersionChoice,
 };
 
 /// What all sessions of one connector have in common.
@@ -28,6 +27,7 @@ pub(super) struct Workshop {
     pace: Option<Arc<Pace>>,
     keyring: Option<Arc<Keyring>>,
     queue: usize,
+    thorough: bool,
 }
 
 /// The topics of one device.
@@ -68,6 +68,7 @@ impl Workshop {
             pace: connector.drain_rate.map(|rate| Arc::new(Pace::new(rate))),
             keyring: tools.keyring.cloned(),
             queue: tools.queue,
+            thorough: tools.thorough,
         })
     }
 
@@ -171,21 +172,16 @@ impl Workshop {
         }
     }
 
-    /// Signs with the key of the configuration file, or with those that are kept here: there may be none yet.
     fn token(&self, device: &Device) -> Result<TokenSource, PlanError> {
-        if device.private_key.is_some() {
-            let (key, spec) = token_spec(&self.connector, device)?;
-            let kid = TokenKid::Fixed(spec.kid.clone());
-            let key = TokenKey {
-                id: key.spki_sha256().into(),
-                key: Arc::new(key.into()),
-            };
-            return Ok(TokenSource::fixed(spec, kid, key));
+        let kept = self.keyring.as_ref().map(|keyring| keyring.of(&device.id));
+        let source = token_source(&self.connector, device, kept)?;
+        if self.thorough && device.private_key.is_some() {
+            source.token().map_err(|error| PlanError::Token {
+                device: device.id.clone(),
+                error,
+            })?;
         }
-        let keyring = self.keyring.as_ref();
-        let keyring = keyring.ok_or_else(|| PlanError::NoKey(device.id.clone()))?;
-        let (spec, kid) = kept_token(&self.connector, device)?;
-        Ok(keyring.of(&device.id).source(spec, kid))
+        Ok(source)
     }
 
     fn binding<'b>(&'b self, device: Option<&'b Device>) -> Result<Binding<'b>, BindError> {

@@ -214,6 +214,7 @@ impl From<KeyringError> for Problem {
                     "the keys could not be changed; the log says why",
                 )
             }
+            KeyringError::Gone => Self::new(Kind::UnknownDevice, detail),
             KeyringError::Closing => Self::new(Kind::Closing, detail).retry_after(5),
         }
     }

@@ -1,47 +1,10 @@
-//! The key id in a token's header, by which a platform finds the public key among several.
-
-use std::convert::Infallible;
-use std::str::FromStr;
+//! The key id in a token's header, by which a platform finds the public key among several: SHA-256 of the SPKI DER
+//! ([`SigningKey::spki_sha256`](super::SigningKey::spki_sha256)), or, for keys that came to it as X.509, SHA-1 of the
+//! certificate's DER. Both are how akenza names its keys.
 
 use aws_lc_rs::digest::SHA1_FOR_LEGACY_USE_ONLY;
-use serde::Deserialize;
 
 use super::public_key::hex_digest;
-use super::signing_key::SigningKey;
-
-/// How the key id is made.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
-#[serde(from = "String")]
-pub enum KidMode {
-    /// `spki-sha256`: SHA-256 of the public key's SPKI DER, as akenza names device keys.
-    #[default]
-    SpkiSha256,
-    /// `cert-sha1`: SHA-1 of the certificate's DER, as akenza names keys that came to it as X.509.
-    CertSha1,
-    /// `none`: no key id; enough where a device has a single key.
-    None,
-    /// Any other text, as it is.
-    Literal(String),
-}
-
-impl FromStr for KidMode {
-    type Err = Infallible;
-
-    fn from_str(text: &str) -> Result<Self, Infallible> {
-        Ok(text.to_owned().into())
-    }
-}
-
-impl From<String> for KidMode {
-    fn from(text: String) -> Self {
-        match text.as_str() {
-            "spki-sha256" => Self::SpkiSha256,
-            "cert-sha1" => Self::CertSha1,
-            "none" => Self::None,
-            _ => Self::Literal(text),
-        }
-    }
-}
 
 /// A key id that cannot be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -51,28 +14,16 @@ pub enum KidError {
     NoCertificate,
 }
 
-/// The key id, if there is to be one. `certificate` is DER, and needed for [`KidMode::CertSha1`] alone.
-pub fn kid(
-    mode: &KidMode,
-    key: &SigningKey,
-    certificate: Option<&[u8]>,
-) -> Result<Option<String>, KidError> {
-    match mode {
-        KidMode::SpkiSha256 => Ok(Some(key.spki_sha256().to_owned())),
-        KidMode::CertSha1 => match certificate {
-            Some(der) => Ok(Some(hex_digest(&SHA1_FOR_LEGACY_USE_ONLY, der))),
-            None => Err(KidError::NoCertificate),
-        },
-        KidMode::None => Ok(None),
-        KidMode::Literal(text) => Ok(Some(text.clone())),
-    }
+/// `cert-sha1`: SHA-1 of a certificate's DER, in lower-case hexadecimal digits.
+pub fn certificate_kid(der: &[u8]) -> String {
+    hex_digest(&SHA1_FOR_LEGACY_USE_ONLY, der)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::identity::certificates;
     use crate::identity::openssl::{Bench, named};
+    use crate::identity::{SigningKey, certificates};
 
     #[test]
     fn key_ids_are_what_openssl_computes() {
@@ -85,20 +36,11 @@ mod tests {
         let found = certificates(named("cert.pem"), &bench.read("cert.pem")).expect("PEM");
         assert_eq!(found[0].as_ref(), bench.read("cert.der"));
 
-        for (mode, command, digits) in [
-            ("spki-sha256", "dgst -sha256 -r spki.der", 64),
-            ("cert-sha1", "dgst -sha1 -r cert.der", 40),
+        for (kid, command, digits) in [
+            (key.spki_sha256(), "dgst -sha256 -r spki.der", 64),
+            (&certificate_kid(&found[0]), "dgst -sha1 -r cert.der", 40),
         ] {
-            let expected = String::from_utf8_lossy(&bench.run(command)[..digits]).into_owned();
-            let mode = KidMode::from(mode.to_owned());
-            assert_eq!(kid(&mode, &key, Some(&found[0])), Ok(Some(expected)));
+            assert_eq!(kid, String::from_utf8_lossy(&bench.run(command)[..digits]));
         }
-        let literal = KidMode::from("my-key".to_owned());
-        assert_eq!(kid(&literal, &key, None), Ok(Some("my-key".to_owned())));
-        assert_eq!(kid(&KidMode::None, &key, None), Ok(None));
-        assert_eq!(
-            kid(&KidMode::CertSha1, &key, None),
-            Err(KidError::NoCertificate)
-        );
     }
 }

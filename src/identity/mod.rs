@@ -40,7 +40,7 @@ mod openssl;
 pub use certificate::{CertificateText, certificates};
 pub use client_identity::{ClientIdentity, IdentityError};
 pub use error::{KeyError, KeyProblem};
-pub use kid::{KidError, KidMode, kid};
+pub use kid::{KidError, certificate_kid};
 pub use lazy_key::LazyKey;
 #[cfg(feature = "demo")]
 pub(crate) use pbe::{Purpose, bmp_password, derive as pkcs12_derive};

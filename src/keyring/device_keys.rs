@@ -41,6 +41,8 @@ pub struct DeviceKeys {
 struct Written {
     /// Up to when it is known that the keys were in use.
     used: Option<SystemTime>,
+    /// The device was deleted: nothing is written any more.
+    is_gone: bool,
 }
 
 impl DeviceKeys {
@@ -53,7 +55,10 @@ impl DeviceKeys {
             ring: Mutex::new(ring),
             active: watch::channel(active).0,
             said: watch::channel(0).0,
-            writing: tokio::sync::Mutex::new(Written { used }),
+            writing: tokio::sync::Mutex::new(Written {
+                used,
+                is_gone: false,
+            }),
             behind: AtomicBool::new(false),
         }
     }
@@ -139,6 +144,9 @@ impl DeviceKeys {
             return;
         }
         let mut written = self.writing.lock().await;
+        if written.is_gone {
+            return;
+        }
         self.behind.store(false, Ordering::Release);
         let ring = self.ring();
         if let Err(error) = self.write(&ring, &mut written).await {
@@ -189,7 +197,19 @@ impl DeviceKeys {
         Ok(done)
     }
 
+    /// Deletes all keys, for good: their device is gone.
+    pub(super) async fn delete_all(&self) -> Result<(), KeyringError> {
+        let mut written = self.writing.lock().await;
+        let (kind, key) = (RecordKind::Key, self.device.as_str());
+        self.core.vault.delete(kind, key).await?;
+        written.is_gone = true;
+        Ok(())
+    }
+
     async fn write(&self, ring: &Ring, written: &mut Written) -> Result<(), KeyringError> {
+        if written.is_gone {
+            return Err(KeyringError::Gone);
+        }
         written.used = Some(SystemTime::now());
         let content = record::encode(ring);
         let vault = &self.core.vault;

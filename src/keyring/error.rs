@@ -25,6 +25,9 @@ pub enum KeyringError {
         /// What is wrong.
         error: RecordError,
     },
+    /// The device was deleted in the meantime.
+    #[error("the device was deleted")]
+    Gone,
     /// The program ends.
     #[error("the bridge is shutting down; nothing was changed")]
     Closing,

@@ -99,14 +99,10 @@ impl Keyring {
 
     /// Forgets the keys of a device that was deleted. Its session must have ended.
     pub async fn forget(&self, device: &DeviceId) -> Result<(), KeyringError> {
-        {
-            let mut devices = self.devices.write().unwrap_or_else(PoisonError::into_inner);
-            devices.remove(device);
-        }
-        self.core
-            .vault
-            .delete(RecordKind::Key, device.as_str())
-            .await?;
+        let keys = self.of(device);
+        keys.delete_all().await?;
+        let mut devices = self.devices.write().unwrap_or_else(PoisonError::into_inner);
+        devices.remove(device);
         Ok(())
     }
 

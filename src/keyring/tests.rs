@@ -199,3 +199,26 @@ async fn all_at_once_is_one_after_the_other() {
     assert_eq!(made, MAX_KEYS);
     assert_eq!(bench.crash().await.device().ring().keys().len(), made);
 }
+
+#[tokio::test]
+async fn keys_of_a_deleted_device_do_not_come_back() {
+    let bench = Bench::new().await;
+    let keys = bench.device();
+    let kid = make(&keys).await;
+    keys.activate(&kid).await.unwrap();
+    let reports = Reports(Arc::clone(&keys));
+    bench.keyring.forget(keys.device()).await.unwrap();
+    // Its session may still have something to say, and somebody may still hold it.
+    reports.accepted(&kid);
+    settle(&bench.keyring).await;
+    assert_eq!(
+        keys.make(Algorithm::Es256).await.unwrap_err(),
+        KeyringError::Gone
+    );
+    assert!(
+        bench.device().ring().keys().is_empty(),
+        "another one of the same name has none"
+    );
+    let bench = bench.restart().await;
+    assert!(bench.device().ring().keys().is_empty());
+}

@@ -191,9 +191,10 @@ pub(super) fn is_final(reason: Reason) -> bool {
     matches!(reason.0, 0x81 | 0x82 | 0x84..=0x87 | 0x8A | 0x8C)
 }
 
-/// Whether a broker's refusal is about who connects, and so about the key that signed the token.
+/// Whether a broker's refusal may be about the key that signed the token. Brokers differ: some call a device whose token
+/// they do not accept an unknown client.
 pub(super) fn is_about_credentials(reason: Reason) -> bool {
-    matches!(reason.0, 0x86 | 0x87 | 0x8A | 0x8C)
+    matches!(reason.0, 0x85..=0x87 | 0x8A | 0x8C)
 }
 
 const TAKEOVER_HINT: &str = "another program is connected with the same MQTT client id; stop it, or give one of the two another id";

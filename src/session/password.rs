@@ -124,14 +124,7 @@ impl TokenSource {
 
     /// Tokens signed with always the same key.
     pub fn fixed(spec: TokenSpec, kid: TokenKid, key: TokenKey) -> Self {
-        let (_, keys) = watch::channel(Some(key));
-        Self {
-            spec,
-            kid,
-            keys,
-            reports: None,
-            last: None,
-        }
+        Self::signed_by(spec, kid, Some(key))
     }
 
     /// What the tokens say, and the key that signs them at the moment.
@@ -143,6 +136,22 @@ impl TokenSource {
             ..self.spec.clone()
         };
         Ok((spec, key))
+    }
+
+    /// Tokens that nobody signs: for a configuration that is only looked at.
+    pub fn without_key(spec: TokenSpec, kid: TokenKid) -> Self {
+        Self::signed_by(spec, kid, None)
+    }
+
+    fn signed_by(spec: TokenSpec, kid: TokenKid, key: Option<TokenKey>) -> Self {
+        let (_, keys) = watch::channel(key);
+        Self {
+            spec,
+            kid,
+            keys,
+            reports: None,
+            last: None,
+        }
     }
 
     fn kid(&self, key: &SigningKey) -> Option<String> {

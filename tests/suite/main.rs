@@ -17,6 +17,7 @@ mod events;
 pub mod harness;
 mod hostile;
 mod idempotency;
+mod keys;
 mod listener;
 mod metrics;
 mod paho;

@@ -56,16 +56,16 @@ impl Plan {
 }
 
 /// One POST.
-struct Posted {
-    number: u64,
+pub(super) struct Posted {
+    pub(super) number: u64,
     began: Instant,
     answered: Instant,
-    status: u16,
-    answer: String,
+    pub(super) status: u16,
+    pub(super) answer: String,
 }
 
 /// Posts numbers from 0 at the rate, without waiting for answers.
-async fn post(http: Http, device: &'static str, count: u64) -> Vec<Posted> {
+pub(super) async fn post(http: Http, device: &'static str, count: u64) -> Vec<Posted> {
     let mut tick = interval(Duration::from_secs(1) / RATE);
     // A hiccup of the machine must not become a burst.
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -96,7 +96,7 @@ async fn post(http: Http, device: &'static str, count: u64) -> Vec<Posted> {
 }
 
 /// Where each number came in the platform's order; panics unless each came exactly once.
-fn places(taken: &[Taken], count: u64) -> BTreeMap<u64, usize> {
+pub(super) fn places(taken: &[Taken], count: u64) -> BTreeMap<u64, usize> {
     let mut places = BTreeMap::new();
     for (place, uplink) in taken.iter().enumerate() {
         let number = uplink.payload.as_u64().unwrap();
@@ -110,7 +110,7 @@ fn places(taken: &[Taken], count: u64) -> BTreeMap<u64, usize> {
 }
 
 /// What was answered before another was begun must have come before it.
-fn assert_in_order(device: &str, posted: &[Posted], places: &BTreeMap<u64, usize>) {
+pub(super) fn assert_in_order(device: &str, posted: &[Posted], places: &BTreeMap<u64, usize>) {
     let mut answered: Vec<_> = posted.iter().collect();
     answered.sort_by_key(|post| post.answered);
     let mut answered = answered.into_iter().peekable();

@@ -27,16 +27,21 @@ const COLLECTOR_TOKEN: &str = "t0ken-of-the-collector";
 const TOLD_SECRET: &str = "5ecret-that-is-told-back";
 
 /// Something that must not be seen.
-struct Hidden {
+pub(super) struct Hidden {
     what: String,
     bytes: Vec<u8>,
 }
 
 impl Hidden {
-    fn new(what: impl Into<String>, bytes: impl Into<Vec<u8>>) -> Self {
+    pub(super) fn new(what: impl Into<String>, bytes: impl Into<Vec<u8>>) -> Self {
         let (what, bytes) = (what.into(), bytes.into());
         assert!(bytes.len() >= 8, "{what} is too short to be looked for");
         Self { what, bytes }
+    }
+
+    /// The bytes themselves.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes
     }
 
     /// As text, and in the ways in which programs print bytes.
@@ -82,24 +87,24 @@ impl Hidden {
 
 /// Everything that came out.
 #[derive(Default)]
-struct Heard(Vec<(String, String)>);
+pub(super) struct Heard(Vec<(String, String)>);
 
 impl Heard {
-    fn add(&mut self, from: impl Into<String>, text: impl Into<String>) {
+    pub(super) fn add(&mut self, from: impl Into<String>, text: impl Into<String>) {
         self.0.push((from.into(), text.into()));
     }
 
-    fn reply(&mut self, what: &str, reply: &Reply) {
+    pub(super) fn reply(&mut self, what: &str, reply: &Reply) {
         let headers = format!("{:?}", reply.headers);
         let body = String::from_utf8_lossy(&reply.body);
         self.add(what, format!("{} {headers} {body}", reply.status));
     }
 
-    async fn get(&mut self, http: &Http, path: &str) {
+    pub(super) async fn get(&mut self, http: &Http, path: &str) {
         self.reply(path, &http.get(path).await);
     }
 
-    fn assert_free_of(&self, hidden: &[Hidden]) {
+    pub(super) fn assert_free_of(&self, hidden: &[Hidden]) {
         let forms: Vec<_> = hidden
             .iter()
             .map(|hidden| (&hidden.what, hidden.forms()))

@@ -34,25 +34,44 @@ pub(super) fn run(
     action: Action,
 ) -> Result<String, CliError> {
     let config = config.load()?;
+    let adds = matches!(action, Action::Make(_) | Action::Import(_));
+    if adds && config.store.path.is_some() && config.store.encryption_key.is_none() {
+        eprintln!(
+            "the private key is stored unencrypted, because [store] encryption_key_file is not set; \
+             `causeway keys seal-key --out FILE` makes a key for it"
+        );
+    }
+    with_store(&config, adds, async |store| {
+        act(&config, store, device, action).await
+    })
+}
+
+/// The keys of a device, to sign with.
+pub(in crate::cli) fn kept(
+    config: &Config,
+    device: &DeviceId,
+) -> Result<Arc<DeviceKeys>, CliError> {
+    with_store(config, false, async |store| {
+        Ok(keyring(config, store).await?.of(device))
+    })
+}
+
+/// Does something with the store, which is there or `may_be_new`.
+fn with_store<T>(
+    config: &Config,
+    may_be_new: bool,
+    work: impl AsyncFnOnce(&Arc<Embedded>) -> Result<T, CliError>,
+) -> Result<T, CliError> {
+    let Some(path) = &config.store.path else {
+        return failed("keys are kept in the store, and [store] has enabled = false");
+    };
+    if !may_be_new && !path.exists() {
+        return failed(format!("there is no store yet: {}", path.display()));
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| CliError::Failed(format!("cannot start: {error}")))?;
-    runtime.block_on(with_store(&config, device, action))
-}
-
-async fn with_store(
-    config: &Config,
-    device: Option<DeviceId>,
-    action: Action,
-) -> Result<String, CliError> {
-    let Some(path) = &config.store.path else {
-        return failed("keys are kept in the store, and [store] has enabled = false");
-    };
-    let adds = matches!(action, Action::Make(_) | Action::Import(_));
-    if !adds && !path.exists() {
-        return failed(format!("there is no store yet: {}", path.display()));
-    }
     let store = Embedded::open(path, config.store.limits).map_err(|error| match error {
         OpenError::InUse(path) => CliError::Failed(format!(
             "{}: a running bridge has this store to itself; stop it, or use its HTTP interface: \
@@ -62,17 +81,18 @@ async fn with_store(
         error => CliError::Failed(error.to_string()),
     })?;
     let store = Arc::new(store);
-    if adds && config.store.encryption_key.is_none() {
-        eprintln!(
-            "the private key is stored unencrypted, because [store] encryption_key_file is not set; \
-             `causeway keys seal-key --out FILE` makes a key for it"
-        );
-    }
-    let done = act(config, &store, device, action).await;
-    if let Err(error) = store.close().await {
-        return failed(format!("the store did not close: {error}"));
-    }
-    done
+    runtime.block_on(async {
+        let done = work(&store).await;
+        if let Err(error) = store.close().await {
+            return failed(format!("the store did not close: {error}"));
+        }
+        done
+    })
+}
+
+async fn keyring(config: &Config, store: &Arc<Embedded>) -> Result<Keyring, KeyringError> {
+    let sealing = Sealing::new(config.store.encryption_key.clone());
+    Keyring::open(Arc::new(Vault::new(store.clone(), sealing))).await
 }
 
 async fn act(
@@ -81,8 +101,7 @@ async fn act(
     device: Option<DeviceId>,
     action: Action,
 ) -> Result<String, CliError> {
-    let sealing = Sealing::new(config.store.encryption_key.clone());
-    let keyring = Keyring::open(Arc::new(Vault::new(store.clone(), sealing))).await?;
+    let keyring = keyring(config, store).await?;
     let Some(device) = device else {
         let lists = keyring.devices();
         let lists = lists.iter().map(|keys| list(keys.device(), &keys.ring()));

@@ -14,6 +14,7 @@ use crate::config::read_secret;
 use crate::device::DeviceId;
 use crate::identity::Algorithm;
 use kept::Action;
+pub(super) use kept::kept;
 
 const EXAMPLES: &str = "\
 Examples:

@@ -144,6 +144,7 @@ async fn a_new_key_that_is_refused_is_given_up_at_once_and_no_uplink_fails() {
     for (version, reason) in [
         (MqttVersion::V5, Reason::NOT_AUTHORIZED),
         (MqttVersion::V5, Reason::BAD_USER_NAME_OR_PASSWORD),
+        (MqttVersion::V5, Reason::CLIENT_ID_NOT_VALID),
         (MqttVersion::V5, Reason::BANNED),
         (MqttVersion::V311, Reason::NOT_AUTHORIZED),
         (MqttVersion::V311, Reason::BAD_USER_NAME_OR_PASSWORD),
