@@ -33,6 +33,7 @@
 //! | [`device`], [`topic`], [`message`], [`broker`], [`secret`] | domain types, parsed once, plain data |
 //! | [`tally`] | what is counted on the way: atomics of those who count |
 //! | [`telemetry`] | traces for those who configure a collector (OTLP) |
+//! | [`doctor`] | why a device does not get through: one step after another, each with what to do |
 //! | [`observe`] | whether the bridge can do its work, and its figures |
 //! | [`demo`] | the embedded broker that checks what platforms check |
 //!
@@ -59,6 +60,7 @@ pub mod config;
 #[cfg(feature = "demo")]
 pub mod demo;
 pub mod device;
+pub mod doctor;
 pub mod downlink;
 pub mod fleet;
 pub mod http;

@@ -16,7 +16,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-pub use crate::fleet::{PlanError, PlanWarning, token_source};
+pub use crate::fleet::{PlanError, PlanWarning, patient, patients, token_source};
 pub use listener::listener_settings;
 pub use open_files::raise as raise_open_files;
 

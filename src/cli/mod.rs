@@ -5,6 +5,7 @@ mod check;
 mod config;
 #[cfg(feature = "demo")]
 mod demo;
+mod doctor;
 mod error;
 mod health;
 mod keys;
@@ -31,6 +32,7 @@ Examples:
   causeway keys new --algorithm es256 --out key.pem
   causeway access new press-7 --scopes uplink   a token for a program that uses the bridge
   causeway check --config causeway.toml
+  causeway doctor pump-1                        why does it not get through?
   causeway serve --config causeway.toml
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 78 the configuration is not valid.";
@@ -57,6 +59,7 @@ enum Command {
     Profile(profile::Command),
     Openapi(openapi::Args),
     Check(check::Args),
+    Doctor(doctor::Args),
     #[command(subcommand)]
     Config(config::Command),
     #[command(hide = true)]
@@ -91,6 +94,7 @@ pub fn main() -> ExitCode {
         Command::Profile(command) => command.run(),
         Command::Openapi(args) => args.run(),
         Command::Check(args) => args.run(),
+        Command::Doctor(args) => args.run().map(|()| String::new()),
         Command::Config(command) => command.run(),
         Command::Health(args) => args.run(),
         Command::Metrics(args) => args.run(),

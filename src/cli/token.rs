@@ -63,7 +63,10 @@ impl Args {
     }
 }
 
-fn find<'a>(config: &'a Config, id: &DeviceId) -> Result<(&'a Connector, &'a Device), CliError> {
+pub(super) fn find<'a>(
+    config: &'a Config,
+    id: &DeviceId,
+) -> Result<(&'a Connector, &'a Device), CliError> {
     let found = config
         .devices
         .get(id)

@@ -14,6 +14,7 @@
 //! - `change`: the same for one device
 //! - `registration`, `departure`, `stored`: devices of the HTTP interface, and where they are kept
 //! - `reload`: another configuration
+//! - `patient`: what `causeway doctor` examines where no fleet runs
 //! - `transition`: uplinks wait until those before them have left for the broker, or are back in the store
 //!
 //! A session that is not named in a difference keeps its connection. One that becomes another one is told so, and sends
@@ -25,6 +26,7 @@ mod departure;
 mod difference;
 mod error;
 mod making;
+mod patient;
 mod plan;
 mod reach;
 mod registration;
@@ -46,6 +48,7 @@ use tracing::warn;
 
 pub use departure::Gone;
 pub use error::{ChangeError, PlanError};
+pub use patient::{patient, patients};
 pub use reach::PlanWarning;
 pub(crate) use reach::read as read_identity;
 pub use registration::Put;

@@ -16,6 +16,7 @@ mod cors;
 mod credential;
 mod device_form;
 mod devices;
+mod diagnosis;
 mod downlink_form;
 mod downlinks;
 mod error;
@@ -149,6 +150,13 @@ pub fn router(api: Api) -> Router {
             guard,
             Arc::clone(&api.registry),
             api.uplinks.clone(),
+            api.shutdown.clone(),
+        ))
+        .merge(diagnosis::router(
+            guard,
+            Arc::clone(&api.registry),
+            api.uplinks.clone(),
+            api.limits,
             api.shutdown,
         ))
         .merge(keys::router(guard, Arc::clone(&api.registry), api.limits))

@@ -11,7 +11,8 @@ use utoipa::{Modify, OpenApi, ToResponse};
 use super::problem::ProblemBody;
 use super::secured::Secured;
 use super::{
-    batch, devices, downlinks, events, health, keys, metrics, receipts, registration, uplinks,
+    batch, devices, diagnosis, downlinks, events, health, keys, metrics, receipts, registration,
+    uplinks,
 };
 
 /// The contract of both listeners.
@@ -71,6 +72,7 @@ async fn contract() -> impl axum::response::IntoResponse {
         devices::session,
         registration::register,
         registration::delete,
+        diagnosis::diagnose,
         keys::list,
         keys::make,
         keys::show,
@@ -87,7 +89,7 @@ async fn contract() -> impl axum::response::IntoResponse {
         Unauthorized, Forbidden, TooMany,
         BadRequest, UnknownDevice, UnknownUplink, UnknownKey, KeyConflict, KeyRefused, KeysNotChanged, NotAcceptable,
         InvalidDevice, DeviceConflict, DeviceExists, WrongType, NotRegistered, RequestTimeout, KeyInFlight, TooLarge,
-        ContentTypeNotCarried, NoBatch, Unprocessable, InternalError, BrokerRefused, NotTaken, StoreUnreadable, Unconfirmed,
+        DiagnosisUnderWay, TooManyDiagnoses, ContentTypeNotCarried, NoBatch, Unprocessable, InternalError, BrokerRefused, NotTaken, StoreUnreadable, Unconfirmed,
     ), schemas(
         batch::BatchUplink, events::SessionEvent<'static>, events::GoneEvent<'static>, events::MissedEvent,
         events::FiguresEvent,
@@ -179,6 +181,8 @@ problem_responses! {
     InternalError: "A defect of the bridge";
     BrokerRefused: "The broker refused the uplink or the connection; the reason code is named";
     NotTaken: "Neither confirmed nor stored, and it will not be sent later: the store is at a limit of `[store]` or cannot write, or there is none; or the uplink expired, the device cannot connect, or the bridge is shutting down. With Retry-After where trying again may help";
+    DiagnosisUnderWay: "The device is being examined already; or the token has as much under way, or sends as fast, as it may. With Retry-After";
+    TooManyDiagnoses: "As many devices are being examined as may be at a time, or the bridge is shutting down. With Retry-After";
     Unconfirmed: "Sent, not confirmed in time, and not stored. It may have arrived; it will not be sent again";
 }
 

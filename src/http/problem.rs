@@ -63,6 +63,8 @@ pub(super) enum Kind {
     TooManyKeys,
     KeysNotKept,
     KeyRefused,
+    DiagnosisUnderWay,
+    TooManyDiagnoses,
 }
 
 impl Kind {
@@ -196,6 +198,16 @@ impl Kind {
                 S::TOO_MANY_REQUESTS,
                 "too-many-streams",
                 "Too many streams at a time",
+            ),
+            Self::DiagnosisUnderWay => (
+                S::TOO_MANY_REQUESTS,
+                "diagnosis-under-way",
+                "The device is being examined",
+            ),
+            Self::TooManyDiagnoses => (
+                S::SERVICE_UNAVAILABLE,
+                "too-many-diagnoses",
+                "Too many examinations",
             ),
         }
     }

@@ -29,7 +29,8 @@ pub struct DeviceRoutes {
 }
 
 impl DeviceRoutes {
-    fn filters(&self) -> impl Iterator<Item = &TopicFilter> {
+    /// All that is subscribed to for the device.
+    pub fn filters(&self) -> impl Iterator<Item = &TopicFilter> {
         let downlinks = self.downlinks.iter().map(|route| &route.filter);
         downlinks.chain(&self.ack)
     }

@@ -102,6 +102,8 @@ pub struct Snapshot {
     pub last_trouble: Option<Trouble>,
     /// The last answer to a CONNECT; kept after the connection is over.
     pub last_answer: Option<Arc<Answer>>,
+    /// When another client last took the connection over.
+    pub taken_over_at: Option<SystemTime>,
     /// How many attempts to connect have come to something so far, good or bad.
     pub attempts: u64,
 }
@@ -158,6 +160,7 @@ impl Status {
                 token_expires_at: None,
                 last_trouble: None,
                 last_answer: None,
+                taken_over_at: None,
                 attempts: 0,
             }),
             revision: AtomicU64::new(next_revision()),
@@ -347,6 +350,9 @@ impl Status {
             snapshot.enter(state);
             snapshot.attempts += 1;
             snapshot.token_expires_at = None;
+            if state == State::TakenOver {
+                snapshot.taken_over_at = Some(SystemTime::now());
+            }
             snapshot.note(what, hint);
         });
     }

@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use crate::broker::MqttVersion;
 use crate::message::{ContentType, Uplink};
-use crate::profile::ContentTypeRule;
-use crate::registry::Device;
+use crate::profile::{ContentTypeRule, UplinkTopic};
+use crate::registry::{Connector, Device};
 use crate::session::Publish;
 
 /// Why a connector does not carry an uplink.
@@ -55,7 +55,18 @@ pub enum CheckError {
 
 /// Checks an uplink against its device's connector.
 pub fn check(device: &Device, uplink: &Uplink) -> Result<Publish, CheckError> {
-    let rules = &device.connector.profile.uplink;
+    let spoken = device.session.status().spoken();
+    check_for(&device.connector, &device.topic, spoken, uplink)
+}
+
+/// The same for a device without a session; `spoken` is the version of a connection that there is or was.
+pub(super) fn check_for(
+    connector: &Connector,
+    topic: &UplinkTopic,
+    spoken: Option<MqttVersion>,
+    uplink: &Uplink,
+) -> Result<Publish, CheckError> {
+    let rules = &connector.profile.uplink;
     let qos = uplink.qos.unwrap_or(rules.default_qos);
     if qos > rules.max_qos {
         return Err(CheckError::Qos {
@@ -65,7 +76,7 @@ pub fn check(device: &Device, uplink: &Uplink) -> Result<Publish, CheckError> {
     if uplink.retain && !rules.retain {
         return Err(CheckError::Retain);
     }
-    let carried = carried(device);
+    let carried = carried(connector, spoken);
     let content_type = content_type(
         uplink.content_type.clone(),
         carried,
@@ -74,8 +85,7 @@ pub fn check(device: &Device, uplink: &Uplink) -> Result<Publish, CheckError> {
     if content_type.as_ref().is_some_and(ContentType::is_json) {
         check_json(&uplink.payload)?;
     }
-    let topic = device
-        .topic
+    let topic = topic
         .of(uplink.subtopic.as_ref())
         .ok_or(match &uplink.subtopic {
             Some(_) if rules.topic.uses("subtopic") => CheckError::TopicLength,
@@ -105,13 +115,9 @@ fn no_subtopic(known: &[String]) -> String {
 }
 
 /// The content types that can be carried with the version that is spoken, or will most likely be.
-fn carried(device: &Device) -> &[ContentTypeRule] {
-    let rules = &device.connector.profile.uplink;
-    match device
-        .connector
-        .version
-        .or(device.session.status().spoken())
-    {
+fn carried(connector: &Connector, spoken: Option<MqttVersion>) -> &[ContentTypeRule] {
+    let rules = &connector.profile.uplink;
+    match connector.version.or(spoken) {
         Some(MqttVersion::V311) => &rules.content_types_v3,
         Some(MqttVersion::V5) | None => &rules.content_types,
     }

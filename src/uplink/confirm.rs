@@ -11,6 +11,7 @@ use super::platform::{PlatformOutcome, Verdict};
 use super::{Accepted, Receipt, Road, UplinkError, Uplinks, Wishes};
 use crate::device::DeviceId;
 use crate::message::{ContentType, UplinkId};
+use crate::profile::Profile;
 use crate::registry::Device;
 use crate::session::Publish;
 use crate::store::records::{ReceiptRecord, ReceiptStatus};
@@ -51,12 +52,11 @@ pub(super) fn check_wishes(device: &Device, wishes: &Wishes) -> Result<(), Uplin
 
 /// Puts a checked body into the profile's envelope, and an id for the platform's answer into it.
 pub(super) fn shape(
-    device: &Device,
+    profile: &Profile,
     publish: &Publish,
     wishes: &Wishes,
     id: UplinkId,
 ) -> Result<Shaped, UplinkError> {
-    let profile = &device.connector.profile;
     let is_json = publish
         .content_type
         .as_ref()

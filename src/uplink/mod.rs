@@ -46,9 +46,11 @@ pub use lane::Lane;
 pub use platform::{MAX_KEPT_BYTES, PlatformOutcome, Verdict};
 pub use receipt::Receipt;
 
+use crate::broker::MqttVersion;
 use crate::device::DeviceId;
 use crate::message::{Uplink, UplinkId};
-use crate::registry::{Device, Registry};
+use crate::profile::UplinkTopic;
+use crate::registry::{self, Device, Registry};
 use crate::session::{Publish, SubmitError};
 use crate::store::Engine;
 use crate::store::records::{Backlog, BodyHash, ReceiptStatus};
@@ -123,6 +125,21 @@ impl Accepted {
             ReceiptStatus::Unknown => Answered::Unconfirmed,
         }
     }
+}
+
+/// The message that an uplink becomes of a device without a session: checked, and in the form that the platform expects.
+/// `spoken` is the version of MQTT on the connection that it is for.
+pub fn compose(
+    connector: &registry::Connector,
+    topic: &UplinkTopic,
+    spoken: MqttVersion,
+    uplink: &Uplink,
+) -> Result<Publish, UplinkError> {
+    let mut publish = check::check_for(connector, topic, Some(spoken), uplink)?;
+    let wishes = Wishes::wait(Duration::ZERO);
+    let shaped = confirm::shape(&connector.profile, &publish, &wishes, UplinkId::new())?;
+    publish.payload = shaped.payload;
+    Ok(publish)
 }
 
 impl Uplinks {
@@ -263,7 +280,7 @@ impl Uplinks {
         // Of what was posted: the id in what is published is another one each time.
         let posted = (wishes.key.as_ref()).map(|_| key::fingerprint(&uplink, &wishes.parameters));
         let id = UplinkId::new();
-        let shaped = confirm::shape(device, &publish, &wishes, id)?;
+        let shaped = confirm::shape(&device.connector.profile, &publish, &wishes, id)?;
         publish.payload = shaped.payload.clone();
         uplink.payload = shaped.payload;
         let ack_id = shaped.ack_id.as_deref();

@@ -11,6 +11,7 @@ mod client_certificates;
 mod contract;
 mod crowd;
 mod demo;
+mod doctor;
 mod documentation;
 mod downlinks;
 mod events;

@@ -156,7 +156,7 @@ fn wanted(line: &BatchUplink<'_>, traceparent: Option<&str>) -> Result<Wanted, P
         .map(ContentType::parse)
         .transpose()
         .map_err(|error| malformed(format!("`content_type` is malformed: {error}")))?;
-    let (payload, content_type) = payload(line, given)?;
+    let (payload, content_type) = payload(line.payload, line.payload_base64.as_deref(), given)?;
     let qos = match line.qos.map(|level| (level, Qos::from_level(level))) {
         None => None,
         Some((_, Some(qos))) => Some(qos),
@@ -186,11 +186,13 @@ fn wanted(line: &BatchUplink<'_>, traceparent: Option<&str>) -> Result<Wanted, P
     })
 }
 
-fn payload(
-    line: &BatchUplink<'_>,
+/// The payload that one of the two members holds, and its content type.
+pub(in crate::http) fn payload(
+    json: Option<&RawValue>,
+    base64: Option<&str>,
     given: Option<ContentType>,
 ) -> Result<(Bytes, Option<ContentType>), Problem> {
-    match (line.payload, &line.payload_base64) {
+    match (json, base64) {
         (Some(json), None) => {
             let content_type = given.unwrap_or_else(ContentType::json);
             let payload = if content_type.is_json() {

@@ -32,7 +32,7 @@ use axum::response::Response;
 use axum::routing::post;
 use tokio_util::sync::CancellationToken;
 
-pub(super) use line::BatchUplink;
+pub(super) use line::{BatchUplink, payload};
 
 use super::guard::Guard;
 use super::openapi::{BadRequest, InternalError, NoBatch, RequestTimeout, TooLarge};

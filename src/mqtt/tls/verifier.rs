@@ -39,16 +39,17 @@ pub(super) struct ExplainingVerifier {
     pub(super) origin: Origin,
 }
 
-/// A refusal in words, and what was refused, as rustls carries it to the caller.
+/// What was refused, as rustls carries it to the caller.
 #[derive(Debug)]
-pub(super) struct Explanation {
-    pub(super) text: String,
-    pub(super) refused: RefusedCertificate,
-}
+pub(super) struct Explanation(pub(super) RefusedCertificate);
 
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
+        f.write_str(&self.0.what)?;
+        match self.0.hint.as_str() {
+            "" => Ok(()),
+            hint => write!(f, "; {hint}"),
+        }
     }
 }
 
@@ -70,21 +71,22 @@ impl ServerCertVerifier for ExplainingVerifier {
                     return error;
                 };
                 let problem = problem(&error);
+                let (what, hint) = explain(
+                    &error,
+                    problem,
+                    end_entity,
+                    intermediates,
+                    server_name,
+                    &self.origin,
+                );
                 let chain = std::iter::once(end_entity).chain(intermediates);
-                let explanation = Explanation {
-                    text: explain(
-                        &error,
-                        problem,
-                        end_entity,
-                        intermediates,
-                        server_name,
-                        &self.origin,
-                    ),
-                    refused: RefusedCertificate {
-                        problem,
-                        chain: chain.map(|der| der.clone().into_owned()).collect(),
-                    },
-                };
+                let explanation = Explanation(RefusedCertificate {
+                    problem,
+                    chain: chain.map(|der| der.clone().into_owned()).collect(),
+                    by_system_roots: matches!(self.origin, Origin::System),
+                    what,
+                    hint,
+                });
                 let other = OtherError(Arc::new(explanation));
                 rustls::Error::InvalidCertificate(CertificateError::Other(other))
             })
@@ -135,6 +137,7 @@ fn problem(error: &CertificateError) -> CertificateProblem {
     }
 }
 
+/// What is wrong, and what to do about it.
 fn explain(
     error: &CertificateError,
     problem: CertificateProblem,
@@ -142,50 +145,65 @@ fn explain(
     intermediates: &[CertificateDer<'_>],
     server_name: &ServerName<'_>,
     origin: &Origin,
-) -> String {
+) -> (String, String) {
     let host = server_name.to_str();
     let Some(leaf) = CertificateText::of(end_entity) else {
-        return format!("the certificate of {host} is not readable");
+        let what = format!("the certificate of {host} is not readable");
+        return (what, String::new());
     };
     let who = format!("the certificate of {host} ({})", leaf.subject);
-    match problem {
+    const CLOCK: &str = "also check this machine's clock";
+    let (what, hint) = match problem {
         CertificateProblem::UnknownIssuer => {
             let top = intermediates
                 .last()
                 .and_then(|top| CertificateText::of(top));
             let issuer = top.map_or(leaf.issuer, |top| top.issuer);
-            format!(
-                "{who} is not trusted: its chain ends at the issuer {issuer}, which is not among {origin}; \
-                 get that issuer's root certificate and name it with ca_file"
-            )
+            let what = format!(
+                "{who} is not trusted: its chain ends at the issuer {issuer}, which is not among {origin}"
+            );
+            let hint = "get that issuer's root certificate and name it with ca_file";
+            (what, hint)
         }
-        CertificateProblem::Expired => format!(
-            "{who} has expired (valid until {}); also check this machine's clock",
-            format_rfc3339_seconds(leaf.not_after)
-        ),
-        CertificateProblem::NotYetValid => format!(
-            "{who} is not valid yet (valid from {}); also check this machine's clock",
-            format_rfc3339_seconds(leaf.not_before)
-        ),
-        CertificateProblem::OtherName if leaf.names.is_empty() => format!(
-            "{who} is not made out for the name {host}: it has no subjectAltName at all, and a common name is not \
-             looked at (RFC 9525); have one issued with subjectAltName"
-        ),
-        CertificateProblem::OtherName => format!(
-            "{who} is not made out for the name {host}, only for: {}; {OTHER_NAME}",
-            leaf.names.join(", ")
-        ),
-        CertificateProblem::Authority => format!(
-            "{who} is an authority's own (CA:TRUE), which cannot be a server's; \
-             have that authority issue one for the broker, and name the authority with ca_file"
-        ),
-        CertificateProblem::Other => match error {
-            CertificateError::BadEncoding => format!("{who} is not readable"),
-            CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
-                format!("{who} is not meant for servers")
-            }
-            CertificateError::Revoked => format!("{who} has been revoked"),
-            other => format!("{who} is not acceptable: {other:?}"),
-        },
-    }
+        CertificateProblem::Expired => {
+            let end = format_rfc3339_seconds(leaf.not_after);
+            (format!("{who} has expired (valid until {end})"), CLOCK)
+        }
+        CertificateProblem::NotYetValid => {
+            let start = format_rfc3339_seconds(leaf.not_before);
+            let what = format!("{who} is not valid yet (valid from {start})");
+            (what, CLOCK)
+        }
+        CertificateProblem::OtherName if leaf.names.is_empty() => {
+            let what = format!(
+                "{who} is not made out for the name {host}: it has no subjectAltName at all, and a common name is not \
+                 looked at (RFC 9525)"
+            );
+            (what, "have one issued with subjectAltName")
+        }
+        CertificateProblem::OtherName => {
+            let names = leaf.names.join(", ");
+            let what = format!("{who} is not made out for the name {host}, only for: {names}");
+            (what, OTHER_NAME)
+        }
+        CertificateProblem::Authority => {
+            let what = format!("{who} is an authority's own (CA:TRUE), which cannot be a server's");
+            let hint =
+                "have that authority issue one for the broker, and name the authority with ca_file";
+            (what, hint)
+        }
+        CertificateProblem::Other => {
+            let what = match error {
+                CertificateError::BadEncoding => format!("{who} is not readable"),
+                CertificateError::InvalidPurpose
+                | CertificateError::InvalidPurposeContext { .. } => {
+                    format!("{who} is not meant for servers")
+                }
+                CertificateError::Revoked => format!("{who} has been revoked"),
+                other => format!("{who} is not acceptable: {other:?}"),
+            };
+            (what, "")
+        }
+    };
+    (what, hint.to_owned())
 }

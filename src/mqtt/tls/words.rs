@@ -40,6 +40,12 @@ pub struct RefusedCertificate {
     pub problem: CertificateProblem,
     /// What the broker presented: its certificate, then its issuers as far as it sent them.
     pub chain: Vec<CertificateDer<'static>>,
+    /// Whether it was held against the system's roots, and not against those of a CA file.
+    pub by_system_roots: bool,
+    /// The same in words.
+    pub what: String,
+    /// What to do about it.
+    pub hint: String,
 }
 
 /// Why a broker's certificate is not taken.
@@ -60,7 +66,8 @@ pub enum CertificateProblem {
 }
 
 impl TlsFailure {
-    pub(in crate::mqtt) fn new(cause: TlsCause, text: impl Into<String>) -> Self {
+    /// A failure, with what is to be said of it.
+    pub(crate) fn new(cause: TlsCause, text: impl Into<String>) -> Self {
         let text = text.into();
         Self { cause, text }
     }
@@ -83,7 +90,7 @@ pub fn in_words(error: io::Error) -> io::Error {
     {
         Some(Error::InvalidCertificate(CertificateError::Other(other))) => {
             let cause = match other.0.downcast_ref::<Explanation>() {
-                Some(explanation) => TlsCause::Certificate(explanation.refused.clone()),
+                Some(explanation) => TlsCause::Certificate(explanation.0.clone()),
                 None => TlsCause::Other,
             };
             TlsFailure::new(cause, other.0.to_string())

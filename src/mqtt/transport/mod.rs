@@ -155,6 +155,18 @@ impl Endpoint {
         }
     }
 
+    /// The broker's address as a URL.
+    pub fn url(&self) -> String {
+        let scheme = match (&self.tls, &self.web_socket) {
+            (None, None) => "mqtt",
+            (Some(_), None) => "mqtts",
+            (None, Some(_)) => "ws",
+            (Some(_), Some(_)) => "wss",
+        };
+        let path = self.web_socket.as_deref().unwrap_or_default();
+        format!("{scheme}://{}{path}", self.authority())
+    }
+
     /// Host and port of the broker.
     pub fn authority(&self) -> Authority {
         Authority {

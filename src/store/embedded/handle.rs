@@ -1,13 +1,14 @@
 //! The engine as others see it: changes go to the writer, reads to the blocking threads of the runtime.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 use std::time::SystemTime;
 
-use redb::ReadTransaction;
+use redb::{DatabaseError, ReadTransaction};
 use tokio::sync::{Semaphore, oneshot};
 
+use super::access::{Connect, OnDisk};
 use super::change::{Change, DISCARD_STEP, FORGET_STEP, Reply};
 use super::file::{Check, StoreFile};
 use super::inbox::{Message, Request};
@@ -53,6 +54,13 @@ impl Embedded {
     pub fn open(path: impl Into<PathBuf>, limits: Limits) -> Result<Self, OpenError> {
         let file = StoreFile::on_disk(path.into(), limits.memory.cache_bytes);
         Self::with_file(file, limits, Times::default())
+    }
+
+    /// Whether a program has this file open at the moment. Nothing is written, and a file that is not there is not made.
+    pub fn is_in_use(path: &Path) -> bool {
+        let cache_bytes = 0;
+        let opened = path.exists().then(|| OnDisk { cache_bytes }.to_read(path));
+        matches!(opened, Some(Err(DatabaseError::DatabaseAlreadyOpen)))
     }
 
     pub(super) fn with_file(

@@ -151,6 +151,9 @@ pub(super) async fn call(operation: &str, world: &World) -> Option<Call> {
         "GET /v1/devices/{device}/session" => {
             new("/v1/devices/pump-1/session", 200, Foreign::Refused)
         }
+        "POST /v1/devices/{device}/diagnosis" => {
+            new("/v1/devices/pump-1/diagnosis", 200, Foreign::Refused)
+        }
         // The figures come when every device has been told.
         "GET /v1/events" => {
             new("/v1/events?figures=1", 200, Foreign::Hidden).until("event: figures")

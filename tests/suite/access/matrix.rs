@@ -34,7 +34,8 @@ async fn operations(http: &Http) -> Vec<Operation> {
     for (path, methods) in description["paths"].as_object().unwrap() {
         for (method, operation) in methods.as_object().unwrap() {
             let name = format!("{} {path}", method.to_uppercase());
-            if operation["tags"][0] == "management" {
+            // Beside the operations stands where they are, for those of the management listener.
+            if method == "servers" || operation["tags"][0] == "management" {
                 continue;
             }
             let parameters = operation["parameters"].as_array();

@@ -75,6 +75,22 @@ impl Authority {
         self.issue(params)
     }
 
+    /// A server certificate that is not valid before 2099.
+    pub fn early_server(&self) -> Identity {
+        let mut params = server_params(&["localhost", "127.0.0.1"]);
+        params.not_before = date_time_ymd(2099, 1, 1);
+        params.not_after = date_time_ymd(2100, 1, 1);
+        self.issue(params)
+    }
+
+    /// A server certificate for `localhost` and `127.0.0.1` that nobody issued but itself.
+    pub fn self_signed_server(&self) -> Identity {
+        let key = KeyPair::generate().unwrap();
+        let params = server_params(&["localhost", "127.0.0.1"]);
+        let certificate = params.self_signed(&key).unwrap();
+        self.write(&certificate.pem(), &key)
+    }
+
     /// A server certificate for `host` and no other.
     pub fn server_for(&self, host: &str) -> Identity {
         self.issue(server_params(&[host]))
@@ -126,9 +142,13 @@ impl Authority {
     fn issue(&self, params: CertificateParams) -> Identity {
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        self.write(&certificate.pem(), &key)
+    }
+
+    fn write(&self, certificate: &str, key: &KeyPair) -> Identity {
         let folder = tempfile::tempdir_in(self.dir.path()).unwrap().keep();
         Identity {
-            certificate_file: write(&folder, "certificate.pem", &certificate.pem()),
+            certificate_file: write(&folder, "certificate.pem", certificate),
             key_file: write(&folder, "key.pem", &key.serialize_pem()),
         }
     }

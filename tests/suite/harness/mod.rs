@@ -19,6 +19,7 @@ pub mod lines;
 pub mod markdown;
 pub mod mosquitto;
 pub mod port;
+pub mod pretended;
 pub mod program;
 pub mod proxy;
 pub mod python;

@@ -40,7 +40,10 @@ async fn two_cannot_have_it_open() {
     let error = refused(&path);
     assert!(matches!(error, OpenError::InUse(_)), "{error}");
     assert!(error.to_string().contains("store.redb: another process"));
+    assert!(Embedded::is_in_use(&path));
     fixture.store.close().await.unwrap();
+    assert!(!Embedded::is_in_use(&path));
+    assert!(!Embedded::is_in_use(&path.with_extension("none")));
     open(&path, Limits::default());
 }
 
