@@ -27,6 +27,7 @@ pub fn management(health: Arc<Health>, metrics: Arc<Metrics>) -> Router {
         .merge(metrics::router(metrics))
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
+        .layer(super::openapi::as_declared())
 }
 
 /// Whether the process is alive (management listener)
