@@ -159,7 +159,7 @@ pub(super) struct DiagnosisRequest {
 pub(super) struct DiagnosisUplink {
     /// The payload: any JSON value, published as it is written. Default: `{"causeway": "doctor"}`.
     #[serde(default)]
-    #[schema(value_type = Option<Object>, example = json!({"temperature": 21.5}))]
+    #[schema(value_type = Option<serde_json::Value>, example = json!({"temperature": 21.5}))]
     payload: Option<Box<RawValue>>,
     /// The payload: any bytes, in base64 (RFC 4648 §4). Not together with `payload`.
     #[serde(default)]

@@ -148,6 +148,10 @@ pub(super) async fn call(operation: &str, world: &World) -> Option<Call> {
         "GET /v1/downlinks" => poll("/v1/downlinks?wait=0&device=pump-1"),
         "GET /v1/devices" => new("/v1/devices", 200, Foreign::Hidden),
         "GET /v1/devices/{device}" => new("/v1/devices/pump-1", 200, Foreign::Refused),
+        // pump-1 is written in the configuration, which goes before: told to those alone who may change devices.
+        "PUT /v1/devices/{device}" => new("/v1/devices/pump-1", 409, Foreign::Refused)
+            .body("application/json", r#"{"connector":"local"}"#),
+        "DELETE /v1/devices/{device}" => new("/v1/devices/pump-1", 409, Foreign::Refused),
         "GET /v1/devices/{device}/session" => {
             new("/v1/devices/pump-1/session", 200, Foreign::Refused)
         }
