@@ -11,7 +11,7 @@ use super::rate_limit::whole_seconds;
 use crate::access::{Busy, Caller, Grant, Listener, Quota, Scope, Stranger};
 use crate::device::DeviceId;
 
-/// Only of what a [`super::guard::Guard`] has let through.
+/// Only of what a `Guard` has let through.
 impl<S: Sync> FromRequestParts<S> for Caller {
     type Rejection = Response;
 
