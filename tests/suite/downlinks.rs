@@ -170,7 +170,7 @@ struct Seen {
 }
 
 impl Seen {
-    /// Each device's numbers are without a hole, unless a gap was told at the place.
+    /// Each device's numbers are without a hole, unless a gap was told at the place; repeats are not counted.
     fn take(&mut self, event: &Event) {
         let data = event.json();
         if event.event == "gap" {
@@ -180,13 +180,17 @@ impl Seen {
         }
         let (device, number) = (data["device"].as_str().unwrap(), data["payload"].as_u64());
         let number = number.unwrap();
+        self.last_id = event.id.clone();
         // The first one is the earliest that was kept.
         if let Some((last, gap)) = self.last.get(device) {
-            let follows = number == last + 1 || *gap && number > *last;
+            // What the broker was not told of before the bridge stopped is sent again, and leaves no hole.
+            if number <= *last {
+                return;
+            }
+            let follows = number == last + 1 || *gap;
             assert!(follows, "{number} of {device} after {last}, gap: {gap}");
         }
         self.last.insert(device.to_owned(), (number, false));
-        self.last_id = event.id.clone();
         self.count += 1;
     }
 
