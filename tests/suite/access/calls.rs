@@ -14,7 +14,7 @@ pub(super) struct Call {
     pub(super) path: String,
     headers: Vec<(&'static str, &'static str)>,
     body: &'static str,
-    /// The status of its success; that of an answer of the handler, at least.
+    /// The status of its success.
     pub(super) status: u16,
     pub(super) foreign: Foreign,
     /// Its answer does not end by itself, and is read up to this text.
@@ -63,9 +63,16 @@ impl Call {
         Self { body, ..call }
     }
 
+    /// The device that it is about.
+    pub(super) fn device(&self) -> &'static str {
+        let mut others = [REGISTERED, WITH_KEYS].into_iter();
+        let other = others.find(|device| self.path.contains(device));
+        other.unwrap_or("pump-1")
+    }
+
     /// The same about another device.
     pub(super) fn about(mut self, device: &str) -> Self {
-        self.path = self.path.replace("pump-1", device);
+        self.path = self.path.replace(self.device(), device);
         self
     }
 
@@ -118,7 +125,38 @@ async fn beginning(request: RequestBuilder, text: &str) -> Reply {
     }
 }
 
-const KID: &str = "3a0c7d1b6f0e4d2f8f0d9d3f7d6f1f5c2b1a09f8e7d6c5b4a39281706f5e4d3c";
+/// A device that is not in the configuration.
+const REGISTERED: &str = "pump-2";
+const LOCAL: &str = "{\"connector\":\"local\"}";
+
+/// One that signs its tokens with keys that are made here.
+const WITH_KEYS: &str = "pump-3";
+const CLOUD: &str = "{\"connector\":\"cloud\"}";
+const KEYS: &str = "/v1/devices/pump-3/keys";
+const NEW_KEY: &str = "{\"algorithm\":\"ES256\"}";
+
+/// Prepares something in the name of somebody who may.
+async fn prepare(world: &World, method: Method, path: &str, body: &'static str) -> Reply {
+    let request = world.as_("admin").request(method, path);
+    let request = request.header("content-type", "application/json");
+    let reply = Reply::to(request.body(body)).await;
+    assert!(reply.status < 300, "{path}: {}", reply.text());
+    reply
+}
+
+/// Makes a key, in the place of those that were made for nothing: a device has only so many.
+async fn fresh_key(world: &World) -> String {
+    prepare(world, Method::PUT, "/v1/devices/pump-3", CLOUD).await;
+    let list = prepare(world, Method::GET, KEYS, "").await.json();
+    for key in list["keys"].as_array().unwrap() {
+        if key["state"] == "new" {
+            let path = format!("{KEYS}/{}", key["kid"].as_str().unwrap());
+            prepare(world, Method::DELETE, &path, "").await;
+        }
+    }
+    let key = prepare(world, Method::POST, KEYS, NEW_KEY).await.json();
+    key["kid"].as_str().unwrap().to_owned()
+}
 
 /// How an operation of the description, `GET /v1/devices`, is called for `pump-1` so that it succeeds, by somebody who may
 /// do everything. Whatever it needs to be there is made here, so each call succeeds as often as it is asked for.
@@ -148,33 +186,45 @@ pub(super) async fn call(operation: &str, world: &World) -> Option<Call> {
         "GET /v1/downlinks" => poll("/v1/downlinks?wait=0&device=pump-1"),
         "GET /v1/devices" => new("/v1/devices", 200, Foreign::Hidden),
         "GET /v1/devices/{device}" => new("/v1/devices/pump-1", 200, Foreign::Refused),
-        // pump-1 is written in the configuration, which goes before: told to those alone who may change devices.
-        "PUT /v1/devices/{device}" => new("/v1/devices/pump-1", 409, Foreign::Refused)
-            .body("application/json", r#"{"connector":"local"}"#),
-        "DELETE /v1/devices/{device}" => new("/v1/devices/pump-1", 409, Foreign::Refused),
         "GET /v1/devices/{device}/session" => {
             new("/v1/devices/pump-1/session", 200, Foreign::Refused)
-        }
-        "POST /v1/devices/{device}/diagnosis" => {
-            new("/v1/devices/pump-1/diagnosis", 200, Foreign::Refused)
         }
         // The figures come when every device has been told.
         "GET /v1/events" => {
             new("/v1/events?figures=1", 200, Foreign::Hidden).until("event: figures")
         }
-        // pump-1 signs no tokens: that it has no keys is only told to those who may know of them.
-        "GET /v1/devices/{device}/keys" => new("/v1/devices/pump-1/keys", 200, Foreign::Refused),
-        "POST /v1/devices/{device}/keys" => new("/v1/devices/pump-1/keys", 409, Foreign::Refused),
-        "GET /v1/devices/{device}/keys/{kid}" | "DELETE /v1/devices/{device}/keys/{kid}" => new(
-            &format!("/v1/devices/pump-1/keys/{KID}"),
-            409,
-            Foreign::Refused,
-        ),
-        "POST /v1/devices/{device}/keys/{kid}/activate" => new(
-            &format!("/v1/devices/pump-1/keys/{KID}/activate"),
-            409,
-            Foreign::Refused,
-        ),
+        "PUT /v1/devices/{device}" => {
+            prepare(world, Method::PUT, "/v1/devices/pump-2", LOCAL).await;
+            new("/v1/devices/pump-2", 200, Foreign::Refused).body("application/json", LOCAL)
+        }
+        "DELETE /v1/devices/{device}" => {
+            prepare(world, Method::PUT, "/v1/devices/pump-2", LOCAL).await;
+            new("/v1/devices/pump-2", 204, Foreign::Refused)
+        }
+        "POST /v1/devices/{device}/diagnosis" => {
+            new("/v1/devices/pump-1/diagnosis", 200, Foreign::Refused)
+        }
+        "GET /v1/devices/{device}/keys" => {
+            fresh_key(world).await;
+            new(KEYS, 200, Foreign::Refused)
+        }
+        "POST /v1/devices/{device}/keys" => {
+            fresh_key(world).await;
+            new(KEYS, 201, Foreign::Refused).body("application/json", NEW_KEY)
+        }
+        "GET /v1/devices/{device}/keys/{kid}" => {
+            let key = format!("{KEYS}/{}", fresh_key(world).await);
+            new(&key, 200, Foreign::Refused)
+        }
+        "DELETE /v1/devices/{device}/keys/{kid}" => {
+            let key = format!("{KEYS}/{}", fresh_key(world).await);
+            new(&key, 204, Foreign::Refused)
+        }
+        // No broker is there to accept it.
+        "POST /v1/devices/{device}/keys/{kid}/activate" => {
+            let path = format!("{KEYS}/{}/activate", fresh_key(world).await);
+            new(&path, 202, Foreign::Refused).header("prefer", "respond-async")
+        }
         _ => return None,
     };
     Some(call)

@@ -15,7 +15,7 @@ const SCOPES: [&str; 5] = [
 ];
 
 /// What anybody may read. Everything else asks for a scope.
-const OPEN: [&str; 1] = ["GET /openapi.json"];
+const OPEN: [&str; 3] = ["GET /", "GET /docs", "GET /openapi.json"];
 
 /// One operation of the main listener.
 struct Operation {
@@ -32,7 +32,9 @@ async fn operations(http: &Http) -> Vec<Operation> {
     let description = http.get("/openapi.json").await.json();
     let mut operations = Vec::new();
     for (path, methods) in description["paths"].as_object().unwrap() {
-        for (method, operation) in methods.as_object().unwrap() {
+        let methods = methods.as_object().unwrap().iter();
+        // What stands beside them is about all of them.
+        for (method, operation) in methods.filter(|(key, _)| *key != "servers") {
             let name = format!("{} {path}", method.to_uppercase());
             // Beside the operations stands where they are, for those of the management listener.
             if method == "servers" || operation["tags"][0] == "management" {
@@ -225,7 +227,7 @@ async fn foreign(world: &World, name: &str, call: &impl AsyncFn() -> Call) {
     let reply = request.send(&valves).await;
     match request.foreign {
         Foreign::Refused => {
-            let seen = other_device(name, &reply, "pump-1");
+            let seen = other_device(name, &reply, request.device());
             let reply = request.about("pump-9").send(&valves).await;
             let unseen = other_device(name, &reply, "pump-9");
             assert_eq!(seen, unseen, "{name} tells whether there is a device");

@@ -23,7 +23,7 @@ use crate::harness::mosquitto::Mosquitto;
 /// A token of `[access.tokens.NAME]` is its name and this.
 const TAIL: &str = "-0123456789abcdef";
 
-/// A bridge to a real broker, with devices `pump-1` and `valve-1`.
+/// A bridge to a real broker, with devices `pump-1` and `valve-1` on it, and a connector `cloud` that reaches none.
 struct World {
     _broker: Mosquitto,
     bridge: TestBridge,
@@ -39,7 +39,8 @@ impl World {
     async fn with_http(lines: &str, tokens: &str) -> Self {
         let broker = Mosquitto::start().await;
         let bridge = TestBridge::start(&format!(
-            "{lines}\n[connectors.local]\nprofile = \"plain\"\nurl = \"mqtt://{}\"\n\
+            "{lines}\n[connectors.cloud]\nprofile = \"akenza-device\"\nurl = \"mqtt://127.0.0.1:1\"\n\
+             [connectors.local]\nprofile = \"plain\"\nurl = \"mqtt://{}\"\n\
              [devices.pump-1]\nconnector = \"local\"\n[devices.valve-1]\nconnector = \"local\"\n{tokens}",
             broker.addr()
         ))
