@@ -26,6 +26,9 @@ pub(super) enum CliError {
     Io(PathBuf, io::Error),
     #[error("{0}")]
     Failed(String),
+    /// What failed is on the terminal already.
+    #[error("something failed")]
+    Shown,
 }
 
 impl CliError {

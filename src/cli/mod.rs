@@ -102,7 +102,9 @@ pub fn main() -> ExitCode {
     match outcome.and_then(|text| print(&text)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{error}");
+            if !matches!(error, CliError::Shown) {
+                eprintln!("{error}");
+            }
             ExitCode::from(error.exit_code())
         }
     }

@@ -187,7 +187,11 @@ impl Alone<'_> {
         let begun = notes.begin(StepName::Subscribe);
         let limit = notes.within(self.way.limits.answer);
         let answer = wire.subscribe(&self.patient.filters, limit).await;
-        notes.end(begun, permission::judge_subscription(&answer));
+        let filters = self.patient.filters.iter();
+        let shown = filters.map(|filter| self.connect.show(filter.expose()));
+        let finding = permission::judge_subscription(&answer);
+        let finding = finding.fact("filters", shown.collect::<Vec<_>>().join(", "));
+        notes.end(begun, finding);
     }
 
     async fn publish(
@@ -220,7 +224,8 @@ impl Alone<'_> {
             Published::Settled(outcome) => permission::judge_publish(&outcome, wire.version()),
             Published::HungUp(words) => permission::judge_publish_hung_up(words.as_deref()),
         };
-        notes.end(begun, finding);
+        let topic = self.connect.show(publish.topic.expose());
+        notes.end(begun, finding.fact("topic", topic));
     }
 
     /// Looks whether somebody takes the session over. A connection that is closed without a word is opened once more: a

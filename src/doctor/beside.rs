@@ -17,7 +17,7 @@ use crate::broker::MqttVersion;
 use crate::registry::Device;
 use crate::session::{Outcome, Snapshot, State};
 use crate::store::records::ReceiptStatus;
-use crate::uplink::{Accepted, UplinkError, Uplinks, Wishes};
+use crate::uplink::{self, Accepted, UplinkError, Uplinks, Wishes};
 
 /// An attempt that is younger says enough; the session would not make another one.
 const FRESH: Duration = Duration::from_secs(3);
@@ -190,9 +190,25 @@ impl Beside<'_> {
         let begun = notes.begin(StepName::Publish);
         let limit = notes.within(Duration::from_secs(10));
         let uplink = message.uplink(&self.device.id);
-        let delivered = self.uplinks.deliver(uplink, Wishes::wait(limit)).await;
         let version = now.version.unwrap_or(MqttVersion::V5);
-        notes.end(begun, judge_delivery(delivered, version));
+        let (connector, topic) = (&self.device.connector, &self.device.topic);
+        let topic = uplink::compose(connector, topic, version, &uplink).map(|sent| sent.topic);
+        let delivered = self.uplinks.deliver(uplink, Wishes::wait(limit)).await;
+        let finding = judge_delivery(delivered, version);
+        // Whoever has sent it knows which secrets stand in the topic: a session obeys orders before it sends.
+        let sent = finding
+            .cause
+            .is_none_or(|cause| cause == Cause::PublishRefused);
+        let connect = self.device.session.status().connect();
+        notes.end(
+            begun,
+            match (topic, connect) {
+                (Ok(topic), Some(connect)) if sent => {
+                    finding.fact("topic", connect.show(topic.expose()))
+                }
+                _ => finding,
+            },
+        );
     }
 }
 

@@ -9,7 +9,7 @@ use rustls::{AlertDescription, SignatureScheme};
 use x509_cert::der::Decode as _;
 use x509_cert::name::Name;
 
-use super::report::{Cause, Finding};
+use super::report::{Cause, Finding, moment};
 use crate::identity::{CertificateText, ClientIdentity, Warning};
 use crate::mqtt::tls::{TlsCause, TlsFailure};
 
@@ -73,9 +73,13 @@ pub(super) fn judge(shown: &Shown<'_>, now: SystemTime) -> Option<Finding> {
                     outside_its_time(&warning)
                 }
                 (_, Some(refusal)) => refused(refusal, Some(identity)),
-                (Some(warning), None) => Finding::warning(
+                (Some(_), None) => Finding::warning(
                     Cause::ClientCertificateExpiresSoon,
-                    warning.to_string(),
+                    format!(
+                        "the certificate of {} is valid until {} and not for longer",
+                        identity.subject(),
+                        moment(identity.validity().not_after())
+                    ),
                 )
                 .hint("have a new one issued in time; the bridge takes it at its next start, or when it is told to reload"),
                 (None, None) => presented(identity, asked.as_deref(), shown.met),
@@ -118,17 +122,25 @@ fn demanded(refusal: Option<&TlsFailure>, issuers: &[String]) -> Finding {
 }
 
 fn outside_its_time(warning: &Warning) -> Finding {
-    let (cause, hint) = match warning {
-        Warning::Expired { .. } => (
+    match warning {
+        Warning::Expired {
+            file,
+            subject,
+            not_after,
+        } => Finding::failed(
             Cause::ClientCertificateExpired,
+            format!(
+                "{}: the certificate of '{subject}' expired on {}",
+                file.display(),
+                moment(*not_after)
+            ),
+        )
+        .hint(
             "have a new certificate issued by the platform, and put it where identity_file points",
         ),
-        _ => (
-            Cause::ClientCertificateNotYetValid,
-            "most likely this machine's clock is behind: see the step clock",
-        ),
-    };
-    Finding::failed(cause, warning.to_string()).hint(hint)
+        other => Finding::failed(Cause::ClientCertificateNotYetValid, other.to_string())
+            .hint("most likely this machine's clock is behind: see the step clock"),
+    }
 }
 
 fn refused(refusal: &TlsFailure, identity: Option<&ClientIdentity>) -> Finding {

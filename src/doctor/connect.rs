@@ -96,7 +96,7 @@ pub(super) fn judge(client: &Client, heard: &Heard<'_>) -> Finding {
 
 fn welcome(client: &Client, version: MqttVersion, ack: &ConnAck, fell_back: bool) -> Finding {
     let kept = match ack.session_present {
-        true => ", which had kept its session",
+        true => "; it had kept the session",
         false => "",
     };
     let seen = format!(

@@ -105,8 +105,8 @@ pub(super) fn judge_publish(outcome: &Outcome, version: MqttVersion) -> Finding 
             )
             .hint(match *reason {
                 Reason::NOT_AUTHORIZED | Reason::TOPIC_NAME_INVALID | Reason::UNSPECIFIED => {
-                    "have the platform or the broker's operator allow this device to publish on its topic; look at the \
-                     profile's uplink topic, and at its variables"
+                    "have the platform or the broker's operator allow this device to publish on this topic; if the topic is \
+                     not as it should be, look at the profile's variables"
                 }
                 Reason::PAYLOAD_FORMAT_INVALID => {
                     "the platform expects another payload: give one in its form with the test message"

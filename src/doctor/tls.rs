@@ -115,7 +115,13 @@ fn judge_certificate(refused: &RefusedCertificate) -> Finding {
         .collect();
     let self_signed = chain.len() == 1 && chain[0].is_self_issued();
     let (cause, hint) = match refused.problem {
-        CertificateProblem::UnknownIssuer if self_signed => (Cause::SelfSigned, self_signed_hint()),
+        CertificateProblem::UnknownIssuer if self_signed => {
+            (Cause::SelfSigned, SELF_SIGNED.to_owned())
+        }
+        // What openssl makes unless it is told otherwise. Naming it with ca_file does not help.
+        CertificateProblem::Authority if self_signed => {
+            (Cause::SelfSigned, SELF_SIGNED_AUTHORITY.to_owned())
+        }
         CertificateProblem::UnknownIssuer => (Cause::IssuerUnknown, issuer_hint(refused, &chain)),
         CertificateProblem::Expired => (
             Cause::ServerCertificateExpired,
@@ -140,11 +146,12 @@ fn judge_certificate(refused: &RefusedCertificate) -> Finding {
     describe(finding, &refused.chain)
 }
 
-fn self_signed_hint() -> String {
-    "nobody vouches for this certificate but itself. If it is the right broker (compare the fingerprint with its operator), \
-     save the certificate as PEM and name it with ca_file"
-        .to_owned()
-}
+const SELF_SIGNED: &str = "nobody vouches for this certificate but itself. If it is the right broker (compare the \
+                           fingerprint with its operator), save the certificate as PEM and name it with ca_file";
+const SELF_SIGNED_AUTHORITY: &str = "the certificate vouches for itself, and for others besides, which a server's must not: \
+                                     so openssl makes them unless it is told otherwise. Have the broker's made anew with \
+                                     -addext basicConstraints=critical,CA:FALSE, or by an authority of your own, and name \
+                                     that one with ca_file";
 
 fn issuer_hint(refused: &RefusedCertificate, chain: &[CertificateText]) -> String {
     let top = chain.last().map_or("", |top| top.issuer.as_str());

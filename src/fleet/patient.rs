@@ -54,8 +54,10 @@ fn examine(config: &Config, connector: &Connector, device: Option<&Device>) -> P
     let setup = Setup::of(&part(config, connector, device), &Setup::default());
     match first_plan(&tools, &setup) {
         Ok(plan) => {
-            let named = plan.warnings.iter().map(ToString::to_string);
-            patient.warnings.extend(named);
+            // What is about a certificate's time is found by the step certificate, with the examination's clock.
+            let warnings = plan.warnings.iter();
+            let named = warnings.filter(|warning| !warning.is_about_time());
+            patient.warnings.extend(named.map(ToString::to_string));
             if let Some(device) = device {
                 complete(&mut patient, &plan, &setup, device);
             }

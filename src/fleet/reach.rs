@@ -20,6 +20,13 @@ pub struct PlanWarning {
     warning: identity::Warning,
 }
 
+impl PlanWarning {
+    /// Whether it is about the time of a certificate.
+    pub(super) fn is_about_time(&self) -> bool {
+        !matches!(self.warning, identity::Warning::PassphraseNotNeeded { .. })
+    }
+}
+
 /// `devices."a": what it is`.
 impl fmt::Display for PlanWarning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

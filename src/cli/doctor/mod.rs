@@ -163,6 +163,7 @@ impl Args {
             print::json(&report)?;
         }
         match report.verdict {
+            Verdict::Failed if printer.is_read() => Err(CliError::Shown),
             Verdict::Failed => Err(CliError::Failed(print::summary(&report.diagnoses))),
             _ => Ok(()),
         }

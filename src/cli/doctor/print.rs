@@ -31,6 +31,8 @@ pub(super) struct Printer {
     verbose: bool,
     /// Whether a line can be written over again.
     overwrites: bool,
+    /// Whether somebody sits before it.
+    terminal: bool,
     width: usize,
 }
 
@@ -44,11 +46,17 @@ impl Printer {
             out,
             shows,
             verbose,
+            terminal,
             width: match columns.filter(|_| terminal) {
                 Some(columns) => columns.saturating_sub(1).clamp(NARROW, WIDTH),
                 None => WIDTH,
             },
         }
+    }
+
+    /// Whether what is shown is read as it comes, so that nothing has to be said twice.
+    pub(super) fn is_read(&self) -> bool {
+        self.shows && self.terminal
     }
 
     /// Who is examined here.

@@ -274,4 +274,7 @@ async fn an_answer_tells_no_secret() {
     let diagnosis = diagnose(&bridge, r#"{"publish":{"payload":{}}}"#).await;
     assert_eq!(diagnosis["verdict"], "ok", "{diagnosis:#}");
     assert!(!diagnosis.to_string().contains("hunter2"));
+    // This platform has it in its topics.
+    let facts = &step(&diagnosis, "publish")["facts"];
+    assert_eq!(facts["topic"], "/up/…/id/pump-1", "{diagnosis:#}");
 }

@@ -130,11 +130,13 @@ fn found(
         (verdict, cause),
         "{diagnosis:#?}"
     );
+    let facts = finding.facts.0.iter();
+    let facts = facts.map(|(name, value)| format!("{name}: {value}"));
     let said = format!(
-        "{} | {} | {:?}",
+        "{} | {} | {}",
         finding.seen,
         finding.hint.as_deref().unwrap_or_default(),
-        finding.facts
+        facts.collect::<Vec<_>>().join(" | ")
     );
     for word in words {
         assert!(said.contains(word), "{word:?} is not in: {said}");

@@ -56,13 +56,37 @@ async fn a_topic_that_is_not_allowed() {
     let url = format!("mqtt://{}", broker.addr());
     let publish = || Examination::publishing(TestMessage::default());
     let diagnosis = publish().of("pump-1", &plain(&url, ""), ".".as_ref()).await;
-    let words = ["not authorized (0x87)", "allow this device to publish"];
+    let words = [
+        "not authorized (0x87)",
+        "allow this device to publish",
+        "topic: devices/pump-1/up",
+    ];
     failed(&diagnosis, StepName::Publish, Cause::PublishRefused, &words);
     // With 3.1.1 a broker confirms what it drops, and nobody can know.
     let text = plain(&url, "mqtt_version = \"3.1.1\"");
     let diagnosis = publish().of("pump-1", &text, ".".as_ref()).await;
     let words = ["a broker also confirms what it then drops"];
     found(&diagnosis, StepName::Publish, Verdict::Ok, None, &words);
+}
+
+#[tokio::test]
+async fn topics_are_shown_without_the_secret_that_stands_in_them() {
+    let broker = Mosquitto::builder().user("conn-1", "hunter2").start().await;
+    let text = format!(
+        "[connectors.akenza]\nprofile = \"akenza-secret\"\nurl = \"mqtt://{}\"\nsecret = \"hunter2\"\n\
+         variables = {{ connector_id = \"conn-1\" }}\n[devices.pump-1]\nconnector = \"akenza\"\n",
+        broker.addr()
+    );
+    let doctor = Examination::publishing(TestMessage::default());
+    let diagnosis = doctor.of("pump-1", &text, ".".as_ref()).await;
+    for (step, topic) in [
+        (StepName::Subscribe, "filters: /down/…/id/pump-1/#"),
+        (StepName::Publish, "topic: /up/…/id/pump-1"),
+    ] {
+        found(&diagnosis, step, Verdict::Ok, None, &[topic]);
+    }
+    let all = serde_json::to_string(&diagnosis).unwrap();
+    assert!(!all.contains("hunter2"), "{all}");
 }
 
 /// The device `pump-1` that listens to another one's downlinks, or whose profile says what its platform refuses.
@@ -88,6 +112,7 @@ async fn a_subscription_that_is_refused() {
             "refuses 1 of 1 subscriptions",
             code,
             "downlinks do not arrive",
+            "filters: /down/device/id/other-pump-1/#",
         ];
         failed(
             &diagnosis,

@@ -149,6 +149,21 @@ async fn a_self_signed_certificate_is_told_from_an_unknown_issuer() {
 }
 
 #[tokio::test]
+async fn a_self_signed_certificate_as_openssl_makes_it() {
+    let authority = Authority::new("Plant CA");
+    let server = authority.self_signed_authority();
+    let file = server.certificate_file.clone();
+    let broker = broker(&authority, server).await;
+    let url = format!("mqtts://localhost:{}", broker.tls_addr().port());
+    // Whether it is named or not: it cannot be used.
+    for line in [String::new(), format!("ca_file = {file:?}")] {
+        let diagnosis = examine(&plain(&url, &line)).await;
+        let words = ["CA:TRUE", "vouches for itself", "CA:FALSE"];
+        failed(&diagnosis, StepName::Tls, Cause::SelfSigned, &words);
+    }
+}
+
+#[tokio::test]
 async fn another_host_name_is_told_with_those_that_there_are() {
     let authority = Authority::new("Plant CA");
     let broker = broker(&authority, authority.server_for("broker.plant")).await;

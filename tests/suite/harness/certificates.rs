@@ -85,8 +85,18 @@ impl Authority {
 
     /// A server certificate for `localhost` and `127.0.0.1` that nobody issued but itself.
     pub fn self_signed_server(&self) -> Identity {
+        self.signed_by_itself(server_params(&["localhost", "127.0.0.1"]))
+    }
+
+    /// The same as `openssl req -x509` makes it: an authority's, too.
+    pub fn self_signed_authority(&self) -> Identity {
+        let mut params = server_params(&["localhost", "127.0.0.1"]);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        self.signed_by_itself(params)
+    }
+
+    fn signed_by_itself(&self, params: CertificateParams) -> Identity {
         let key = KeyPair::generate().unwrap();
-        let params = server_params(&["localhost", "127.0.0.1"]);
         let certificate = params.self_signed(&key).unwrap();
         self.write(&certificate.pem(), &key)
     }
