@@ -30,6 +30,7 @@
 //! | [`vault`] | those of the store's records that hold secrets, sealed |
 //! | [`profile`] | platforms as data |
 //! | [`identity`] | keys, key ids, tokens, sealing |
+//! | [`seldom`] | log lines that must not flood |
 //! | [`device`], [`topic`], [`message`], [`broker`], [`secret`] | domain types, parsed once, plain data |
 //! | [`tally`] | what is counted on the way: atomics of those who count |
 //! | [`telemetry`] | traces for those who configure a collector (OTLP) |
@@ -72,6 +73,7 @@ pub mod observe;
 pub mod profile;
 pub mod registry;
 pub mod secret;
+pub mod seldom;
 pub mod session;
 pub mod store;
 pub mod tally;

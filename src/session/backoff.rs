@@ -7,7 +7,7 @@ use crate::mqtt::reason::Reason;
 use crate::tally::Cause;
 
 /// A connection that held this long was a good one: the next trouble starts from the shortest delay again.
-const STABLE: Duration = Duration::from_secs(60);
+pub(super) const STABLE: Duration = Duration::from_secs(60);
 
 /// Shortest and longest delay after a lost or impossible connection.
 const LOST: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));

@@ -11,6 +11,7 @@ use super::spec::DownlinkSink;
 use super::status::Status;
 use crate::message::Downlink;
 use crate::mqtt::packet::AckKind;
+use crate::seldom::Seldom;
 
 /// After a failure, the same downlinks are given to the sink again this much later.
 const RETRY: Duration = Duration::from_millis(500);
@@ -120,7 +121,13 @@ impl Inbox {
         let dropped = before - self.waiting.len();
         self.status
             .count(dropped, |counters| &counters.downlinks_dropped);
-        warn!(dropped, "QoS 0 downlinks cannot be stored and are dropped");
+        static SAID: Seldom = Seldom::every(Duration::from_secs(60));
+        if let Some(left_out) = SAID.pass() {
+            warn!(
+                dropped,
+                left_out, "QoS 0 downlinks cannot be stored and are dropped"
+            );
+        }
     }
 }
 

@@ -24,6 +24,7 @@ mod spec;
 mod status;
 mod suspect;
 mod task;
+mod telling;
 mod ticket;
 
 #[cfg(test)]

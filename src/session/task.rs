@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
 
-use super::backoff::{Backoff, Close, Ended, Lived, is_final, jitter};
+use super::backoff::{Backoff, Close, Ended, Lived, STABLE, is_final, jitter};
 use super::handle::{Command, Entry, SessionHandle};
 use super::ledger::{InFlight, Ledger};
 use super::live;
@@ -19,6 +19,7 @@ use super::password::{Answer, NoPassword, Password};
 use super::spec::{SessionSpec, Shared};
 use super::status::{State, Status};
 use super::suspect::Suspect;
+use super::telling::Telling;
 use crate::mqtt::codec::Codec;
 use crate::mqtt::connection::{Connection, ConnectionError};
 use crate::mqtt::packet::ConnAck;
@@ -56,6 +57,7 @@ pub struct Session {
     pub(super) ledger: Ledger,
     pub(super) suspect: Suspect,
     backoff: Backoff,
+    pub(super) telling: Telling,
 }
 
 impl Session {
@@ -82,6 +84,7 @@ impl Session {
             ledger: Ledger::new(),
             suspect: Suspect::default(),
             backoff: Backoff::default(),
+            telling: Telling::default(),
         };
         (session, handle, control)
     }
@@ -258,10 +261,18 @@ impl Session {
         }
         let _ = self.password.answered(Answer::Accepted);
         self.status.connected(version, fresh.expires_at);
-        info!(
-            connector = %self.spec.connector, client_id = %self.shown_client_id, mqtt = %version,
-            session_present = ack.session_present, "connected"
-        );
+        // A renewal is routine; a change is not.
+        if self.telling.connected() {
+            info!(
+                connector = %self.spec.connector, client_id = %self.shown_client_id, mqtt = %version,
+                session_present = ack.session_present, "connected"
+            );
+        } else {
+            debug!(
+                connector = %self.spec.connector, client_id = %self.shown_client_id, mqtt = %version,
+                session_present = ack.session_present, "connected again"
+            );
+        }
         Ok(Established::Live(connection, ack, fresh.lifetime))
     }
 
@@ -284,16 +295,26 @@ impl Session {
             }
             _ => {}
         }
+        if lived.up >= STABLE {
+            self.telling.stable();
+        }
         let next = self.backoff.after(ended, lived);
         if let Some(cause) = ended.cause(next.state) {
             self.spec.tally.reconnects(cause);
         }
         let what = in_words(ended);
         let delay = jitter(next.delay, rand::random());
-        warn!(
-            connector = %self.spec.connector, client_id = %self.shown_client_id, state = next.state.name(),
-            retry_in = ?delay, hint = next.hint, "{what}"
-        );
+        let retry_in = format_args!("{:.1}s", delay.as_secs_f32());
+        match self.telling.trouble(&what, Instant::now()) {
+            Some(left_out) => warn!(
+                connector = %self.spec.connector, client_id = %self.shown_client_id, state = next.state.name(),
+                %retry_in, left_out, hint = next.hint, "{what}"
+            ),
+            None => debug!(
+                connector = %self.spec.connector, client_id = %self.shown_client_id, state = next.state.name(),
+                %retry_in, "{what}"
+            ),
+        }
         self.status.trouble(next.state, what, next.hint);
         let refuse = match ended {
             Ended::Refused { reason, text } if is_final(*reason) => {

@@ -1,7 +1,7 @@
 //! An uplink in the form that its platform expects, and the platform's own answer to it.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tracing::{debug, warn};
@@ -13,12 +13,15 @@ use crate::device::DeviceId;
 use crate::message::{ContentType, UplinkId};
 use crate::profile::Profile;
 use crate::registry::Device;
+use crate::seldom::Seldom;
 use crate::session::Publish;
 use crate::store::records::{ReceiptRecord, ReceiptStatus};
 use crate::store::{Answer, Engine};
 
 /// Answers that may be on their way to stored receipts at a time; those above it are lost.
 pub(super) const WRITES: usize = 1000;
+/// How often the log says the same of platforms' answers.
+const SAY: Duration = Duration::from_secs(60);
 
 /// What is published of a posted body.
 pub(super) struct Shaped {
@@ -97,7 +100,13 @@ impl Uplinks {
         let answers = match ack.read(payload) {
             Ok(answers) => answers,
             Err(error) => {
-                warn!(device = %device.id, "what the platform sent to the ack topic is of no use: {error}");
+                static SAID: Seldom = Seldom::every(SAY);
+                if let Some(left_out) = SAID.pass() {
+                    warn!(
+                        device = %device.id, left_out,
+                        "what the platform sent to the ack topic is of no use: {error}"
+                    );
+                }
                 return;
             }
         };
@@ -194,7 +203,13 @@ impl Road {
             return;
         };
         let Ok(permit) = Arc::clone(&self.writes).try_acquire_owned() else {
-            warn!("more answers of platforms come than can be written on receipts");
+            static SAID: Seldom = Seldom::every(SAY);
+            if let Some(left_out) = SAID.pass() {
+                warn!(
+                    left_out,
+                    "more answers of platforms come than can be written on receipts"
+                );
+            }
             return;
         };
         let (device, desk, feed) = (device.clone(), self.desk.clone(), self.feed.clone());
@@ -250,7 +265,12 @@ async fn write_on_stored(
             return Some(answered.into());
         }
         Ok(_) => debug!(%device, "the platform answered to an uplink without a receipt"),
-        Err(error) => warn!(%device, "a platform's answer is not on its receipt: {error}"),
+        Err(error) => {
+            static SAID: Seldom = Seldom::every(SAY);
+            if let Some(left_out) = SAID.pass() {
+                warn!(%device, left_out, "a platform's answer is not on its receipt: {error}");
+            }
+        }
     }
     None
 }

@@ -16,6 +16,7 @@ use super::trace;
 use super::traveller::Traveller;
 use crate::message::{Qos, Uplink};
 use crate::registry::Device;
+use crate::seldom::Seldom;
 use crate::session::{NotSent, Outcome, Publish, SubmitError, Ticket};
 use crate::store::UplinkQueue;
 use crate::store::records::{QueuedUplink, ReadLimit, ReceiptRecord, ReceiptStatus};
@@ -29,12 +30,16 @@ const PAGE: ReadLimit = ReadLimit {
     bytes: 1024 * 1024,
 };
 
+/// A drain that took this long was for a backlog.
+const NEWS: Duration = Duration::from_secs(10);
+
 /// How long to leave a store alone that cannot read.
 const STORE_PAUSE: Duration = Duration::from_secs(1);
 
 /// Feeds a device's stored uplinks to its session. There is one for each lane that is stored.
 pub(super) async fn drain(road: Arc<Road>, store: Arc<dyn UplinkQueue>, device: Traveller) {
     debug!(device = %device.id, "draining what is stored");
+    let began = Instant::now();
     let mut drain = Drain {
         road,
         store,
@@ -53,7 +58,14 @@ pub(super) async fn drain(road: Arc<Road>, store: Arc<dyn UplinkQueue>, device: 
     };
     match ended {
         Ended::Finished => {
-            info!(device = %drain.device.id, "everything that was stored has been sent");
+            let (device, took) = (&drain.device.id, began.elapsed());
+            // Whatever is to be durable first passes through here: only a backlog that stood for a while is news.
+            if took >= NEWS {
+                let took = format_args!("{}s", took.as_secs());
+                info!(%device, %took, "everything that was stored has been sent");
+            } else {
+                debug!(%device, "everything that was stored has been sent");
+            }
             return;
         }
         Ended::Retired => drain.leave().await,
@@ -136,7 +148,10 @@ impl Drain {
             match self.store.read(&self.device.id, self.after, limit).await {
                 Ok(page) => return page,
                 Err(error) => {
-                    warn!(device = %self.device.id, "stored uplinks cannot be read: {error}");
+                    static SAID: Seldom = Seldom::every(Duration::from_secs(60));
+                    if let Some(left_out) = SAID.pass() {
+                        warn!(device = %self.device.id, left_out, "stored uplinks cannot be read: {error}");
+                    }
                     tokio::time::sleep(STORE_PAUSE).await;
                 }
             }

@@ -45,6 +45,7 @@ pub use tls::{ClientAuthorities, Tls, TlsError};
 use super::cors::Origins;
 use super::observer::Observer;
 use super::problem::{Kind, Problem};
+use crate::seldom::Seldom;
 use crate::tally::ListenerFigures;
 use pulse::Pulse;
 use table::{Full, Table};
@@ -241,7 +242,10 @@ impl Server {
                 Ok((stream, from)) => self.admit(stream, from),
                 Err(error) if is_of_the_connection(&error) => {}
                 Err(error) => {
-                    tracing::warn!(%error, "cannot accept a connection");
+                    static SAID: Seldom = Seldom::every(SAY_FULL);
+                    if let Some(left_out) = SAID.pass() {
+                        tracing::warn!(%error, left_out, "cannot accept a connection");
+                    }
                     add(&self.figures.evicted, self.table.evict_any());
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }

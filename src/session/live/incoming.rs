@@ -1,6 +1,6 @@
 //! What comes in on a connection: acknowledgements, downlinks, and the broker's goodbye.
 
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use tracing::{debug, warn};
 
@@ -10,6 +10,7 @@ use crate::mqtt::codec::CodecError;
 use crate::mqtt::connection::ConnectionError;
 use crate::mqtt::packet::{self, Ack, AckKind, Packet};
 use crate::mqtt::reason::Reason;
+use crate::seldom::Seldom;
 use crate::session::outcome::Outcome;
 
 impl Live<'_> {
@@ -27,12 +28,18 @@ impl Live<'_> {
             Packet::SubAck { pkid, reasons } => {
                 self.subscribed(pkid, &reasons);
                 if let Some(reason) = reasons.iter().find(|reason| reason.is_error()) {
-                    warn!(
-                        connector = %self.session.spec.connector, client_id = %self.session.shown_client_id,
-                        "the broker refuses a subscription: {reason}"
+                    let what = format!(
+                        "the broker refuses a subscription: {reason}; downlinks will not arrive"
                     );
+                    // Each connection subscribes anew.
+                    if let Some(left_out) = self.session.telling.trouble(&what, Instant::now()) {
+                        warn!(
+                            connector = %self.session.spec.connector, client_id = %self.session.shown_client_id,
+                            left_out, "{what}"
+                        );
+                    }
                     self.session.status.note(
-                        format!("the broker refuses a subscription: {reason}; downlinks will not arrive"),
+                        what,
                         "check what this device may subscribe to, and the profile's downlink filter",
                     );
                 }
@@ -138,7 +145,13 @@ impl Live<'_> {
                 None
             }
             None => {
-                warn!(client_id = %self.session.shown_client_id, "a downlink on a topic of no registered device");
+                static SAID: Seldom = Seldom::every(Duration::from_secs(60));
+                if let Some(left_out) = SAID.pass() {
+                    warn!(
+                        client_id = %self.session.shown_client_id, left_out,
+                        "a downlink on a topic of no registered device"
+                    );
+                }
                 None
             }
         };
