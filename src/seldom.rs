@@ -8,13 +8,20 @@ use std::time::{Duration, Instant};
 /// ```
 /// use std::time::Duration;
 /// static SAID: causeway::seldom::Seldom = causeway::seldom::Seldom::every(Duration::from_secs(60));
-/// assert_eq!(SAID.pass(), Some(0));
-/// assert_eq!(SAID.pass(), None);
+/// assert!(SAID.pass().is_some());
+/// assert!(SAID.pass().is_none());
 /// ```
 #[derive(Debug)]
 pub struct Seldom {
     every: Duration,
     last: Mutex<Last>,
+}
+
+/// A line that is let through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pass {
+    /// How many were left out before it, if any were.
+    pub left_out: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -35,12 +42,12 @@ impl Seldom {
         }
     }
 
-    /// Whether the line is let through now, and then how many were left out before it.
-    pub fn pass(&self) -> Option<u64> {
+    /// Whether the line is let through now.
+    pub fn pass(&self) -> Option<Pass> {
         self.pass_at(Instant::now())
     }
 
-    fn pass_at(&self, now: Instant) -> Option<u64> {
+    fn pass_at(&self, now: Instant) -> Option<Pass> {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         if last
             .at
@@ -50,7 +57,16 @@ impl Seldom {
             return None;
         }
         last.at = Some(now);
-        Some(std::mem::take(&mut last.left_out))
+        Some(Pass::after(std::mem::take(&mut last.left_out)))
+    }
+}
+
+impl Pass {
+    /// One that comes after so many that were left out.
+    pub fn after(left_out: u64) -> Self {
+        Self {
+            left_out: (left_out > 0).then_some(left_out),
+        }
     }
 }
 
@@ -63,7 +79,12 @@ mod tests {
         let minute = Duration::from_secs(60);
         let (line, begin) = (Seldom::every(minute), Instant::now());
         let at = |seconds| line.pass_at(begin + Duration::from_secs(seconds));
-        let passed: Vec<_> = [0, 1, 59, 60, 61, 300, 301].map(at).into();
-        assert_eq!(passed, [Some(0), None, None, Some(2), None, Some(1), None]);
+        let passed = [0, 1, 59, 60, 61, 300, 301].map(at);
+        let after = |left_out| Some(Pass::after(left_out));
+        assert_eq!(
+            passed,
+            [after(0), None, None, after(2), None, after(1), None]
+        );
+        assert_eq!(Pass::after(0).left_out, None);
     }
 }

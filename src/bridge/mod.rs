@@ -4,6 +4,7 @@ mod listener;
 mod open_files;
 mod traces;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
@@ -22,7 +23,7 @@ pub use open_files::raise as raise_open_files;
 
 use crate::access::Access;
 use crate::config::Config;
-use crate::device::DeviceId;
+use crate::device::{ConnectorName, DeviceId};
 use crate::downlink::{self, Hub, Intake};
 use crate::fleet::{self, Draft, DraftError, Fleet, Parts};
 use crate::http::{self, Api, BodyPace, HttpLimits, Listener, ListenerHandle, Observer, Served};
@@ -188,6 +189,11 @@ impl Bridge {
     /// Changes the main listener while it runs.
     pub fn listener(&self) -> ListenerHandle {
         self.listener.clone()
+    }
+
+    /// How many devices each connector has, those that are registered in the store included.
+    pub fn devices(&self) -> BTreeMap<ConnectorName, usize> {
+        self.fleet.devices()
     }
 
     /// The management listener's address, with its real port.

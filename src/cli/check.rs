@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::ConfigFile;
 use super::error::CliError;
+use super::progress::Progress;
 use crate::access::{CertificateMatch, Credential, Rule};
 use crate::bridge::{self, PlanWarning};
 use crate::broker::Scheme;
@@ -25,9 +26,12 @@ pub(super) struct Args {
 impl Args {
     pub(super) fn run(self) -> Result<String, CliError> {
         let config = self.config.load()?;
+        let devices = config.devices.len();
+        let progress = Progress::show(format!("reading keys and certificates, {devices} devices"));
         let found = bridge::verify(&config).map_err(|errors| {
             CliError::Unusable(errors.iter().map(ToString::to_string).collect())
         })?;
+        drop(progress);
         let file = self.config.path.display().to_string();
         Ok(summary(&config, &file) + &warnings(&config, &found))
     }

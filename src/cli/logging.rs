@@ -1,10 +1,31 @@
 //! Log lines on standard error, for people or for machines.
 
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
+use std::time::SystemTime;
 
+use anstream::AutoStream;
 use tracing_subscriber::EnvFilter;
 
+use super::summary::Summary;
 use crate::config::{Log, LogFormat};
+
+/// Whether the level leaves room for what a program says when it starts.
+pub(super) fn shows_summary() -> bool {
+    tracing::enabled!(target: "causeway::cli::serve", tracing::Level::INFO)
+}
+
+/// Shows the summary among the log lines, if their level leaves room for it.
+pub(super) fn show(log: &Log, summary: &Summary) {
+    if !shows_summary() {
+        return;
+    }
+    let text = match log.format {
+        LogFormat::Json => summary.json(SystemTime::now()),
+        LogFormat::Human => summary.human(),
+    };
+    // Standard error may be closed; that is no reason not to serve.
+    let _ = AutoStream::auto(io::stderr()).write_all(text.as_bytes());
+}
 
 /// Starts logging for this process. A second call changes nothing.
 pub(super) fn start(log: &Log) {

@@ -2,6 +2,7 @@
 
 mod access;
 mod check;
+mod completions;
 mod config;
 #[cfg(feature = "demo")]
 mod demo;
@@ -10,11 +11,14 @@ mod error;
 mod health;
 mod keys;
 mod logging;
+mod man;
 mod metrics;
 mod openapi;
 mod profile;
+mod progress;
 mod serve;
 mod signals;
+mod summary;
 mod token;
 
 use std::io::{self, Write};
@@ -37,9 +41,12 @@ Examples:
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 78 the configuration is not valid.";
 
+/// What the program is called.
+const NAME: &str = "causeway";
+
 /// A local bridge between plain HTTP and an IoT platform's MQTT broker.
 #[derive(Debug, Parser)]
-#[command(name = "causeway", version, about, after_help = EXAMPLES, max_term_width = 110)]
+#[command(name = NAME, version, about, after_help = EXAMPLES, max_term_width = 110)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -62,6 +69,8 @@ enum Command {
     Doctor(doctor::Args),
     #[command(subcommand)]
     Config(config::Command),
+    Completions(completions::Args),
+    Man(man::Args),
     #[command(hide = true)]
     Health(health::Args),
     #[command(hide = true)]
@@ -96,6 +105,8 @@ pub fn main() -> ExitCode {
         Command::Check(args) => args.run(),
         Command::Doctor(args) => args.run().map(|()| String::new()),
         Command::Config(command) => command.run(),
+        Command::Completions(args) => Ok(args.run()),
+        Command::Man(args) => args.run(),
         Command::Health(args) => args.run(),
         Command::Metrics(args) => args.run(),
     };
@@ -127,6 +138,32 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    /// A command that has others below it may leave the examples to them.
+    #[test]
+    fn every_command_has_examples() {
+        fn check(command: &clap::Command) {
+            let name = command.get_display_name().unwrap_or_default();
+            let help = command.get_after_help().map(ToString::to_string);
+            let shows = help.is_some_and(|help| help.contains("Example"));
+            let others = || {
+                (command.get_subcommands()).filter(|c| c.get_name() != "help" && !c.is_hide_set())
+            };
+            assert!(shows || others().next().is_some(), "{name} has no examples");
+            assert!(
+                command.get_about().is_some(),
+                "{name} does not say what it does"
+            );
+            for argument in command.get_arguments().filter(|a| !a.is_hide_set()) {
+                let said = argument.get_help().or(argument.get_long_help());
+                assert!(said.is_some(), "{name} {}", argument.get_id());
+            }
+            others().for_each(check);
+        }
+        let mut command = Cli::command();
+        command.build();
+        check(&command);
     }
 
     #[test]

@@ -9,6 +9,9 @@ use crate::profile::{BUILTIN, Profile, ProfileError, builtin};
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
     /// List the built-in profiles
+    #[command(
+        after_help = "Example:\n  causeway profile list      what each needs in variables, and where its documentation is"
+    )]
     List,
     /// Print a built-in profile: a file of the same form works as `profile = "./my.toml"`
     #[command(

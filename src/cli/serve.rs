@@ -3,12 +3,14 @@
 use std::io;
 
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::warn;
 
 use super::error::CliError;
+use super::progress::Progress;
+use super::summary::Summary;
 use super::{ConfigFile, logging, signals};
 use crate::bridge::{self, Bridge, StartError};
-use crate::config::Config;
+use crate::config::{Config, LogFormat};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -30,8 +32,11 @@ impl Args {
     pub(super) fn run(self) -> Result<(), CliError> {
         let config = self.config.load()?;
         logging::start(&config.log);
-        for warning in &config.warnings {
-            warn!("{warning}");
+        // People find them in the summary, where there is one.
+        if config.log.format == LogFormat::Json || !logging::shows_summary() {
+            for warning in &config.warnings {
+                warn!("{warning}");
+            }
         }
         bridge::raise_open_files();
         signals::run(|shutdown| run_bridge(config, shutdown))
@@ -40,6 +45,8 @@ impl Args {
 
 /// Binds and runs the bridge until `shutdown`.
 async fn run_bridge(config: Config, shutdown: CancellationToken) -> Result<(), CliError> {
+    let devices = config.devices.len();
+    let progress = Progress::show(format!("reading keys and certificates, {devices} devices"));
     let bridge = Bridge::bind(&config).await.map_err(|error| match error {
         StartError::Plan(errors) => {
             CliError::Unusable(errors.iter().map(ToString::to_string).collect())
@@ -52,15 +59,9 @@ async fn run_bridge(config: Config, shutdown: CancellationToken) -> Result<(), C
     let failed = |error: io::Error| CliError::Failed(error.to_string());
     let (http, management) = (bridge.address(), bridge.management_address());
     let (http, management) = (http.map_err(failed)?, management.map_err(failed)?);
-    let scheme = match config.http.https {
-        Some(_) => "https",
-        None => "http",
-    };
-    info!(
-        connectors = config.connectors.len(),
-        devices = config.devices.len(),
-        "serving {scheme}://{http}, management http://{management}"
-    );
+    drop(progress);
+    let summary = Summary::new(&config, http, management, &bridge.devices());
+    logging::show(&config.log, &summary);
     // The configuration holds keys and secrets that the bridge has taken over.
     drop(config);
     bridge.run(shutdown).await.map_err(failed)

@@ -19,6 +19,7 @@ use super::stored::{Farewell, Stored};
 use super::{Fleet, lock, stored};
 use crate::device::DeviceId;
 use crate::registry::Origin;
+use crate::seldom::{Pass, Seldom};
 use crate::store::records::ReceiptStatus;
 
 /// How often it is looked whether a backlog is sent.
@@ -155,7 +156,12 @@ impl Fleet {
             }
             match self.remove(id).await {
                 Ok(()) => return,
-                Err(error) => warn!(device = %id, "the device cannot be deleted yet: {error}"),
+                Err(error) => {
+                    static SAID: Seldom = Seldom::every(Duration::from_secs(60));
+                    if let Some(Pass { left_out }) = SAID.pass() {
+                        warn!(device = %id, left_out, "the device cannot be deleted yet: {error}");
+                    }
+                }
             }
             tokio::time::sleep(PAUSE).await;
         }
@@ -185,7 +191,13 @@ impl Fleet {
             let removing = async {
                 let _turn = fleet.turns.of(&id).await;
                 while let Err(error) = fleet.remove(&id).await {
-                    warn!(device = %id, "what is left of the deleted device cannot be removed yet: {error}");
+                    static SAID: Seldom = Seldom::every(Duration::from_secs(60));
+                    if let Some(Pass { left_out }) = SAID.pass() {
+                        warn!(
+                            device = %id, left_out,
+                            "what is left of the deleted device cannot be removed yet: {error}"
+                        );
+                    }
                     tokio::time::sleep(PAUSE).await;
                 }
             };

@@ -39,6 +39,7 @@ mod transition;
 mod turns;
 mod workshop;
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -57,7 +58,7 @@ pub use stored::Farewell;
 pub use token::token_source;
 
 use crate::config::Config;
-use crate::device::DeviceId;
+use crate::device::{ConnectorName, DeviceId};
 use crate::downlink::Hub;
 use crate::keyring::Keyring;
 use crate::registry::Registry;
@@ -114,6 +115,17 @@ pub struct Draft {
     fleet: Arc<Fleet>,
     plan: Plan,
     composed: Composed,
+}
+
+impl Draft {
+    /// How many devices each connector has.
+    pub fn devices(&self) -> BTreeMap<ConnectorName, usize> {
+        let mut devices = BTreeMap::new();
+        for member in self.composed.setup.devices.values() {
+            *devices.entry(member.device.connector.clone()).or_default() += 1;
+        }
+        devices
+    }
 }
 
 /// Why there is no first plan.

@@ -11,7 +11,7 @@ use super::spec::DownlinkSink;
 use super::status::Status;
 use crate::message::Downlink;
 use crate::mqtt::packet::AckKind;
-use crate::seldom::Seldom;
+use crate::seldom::{Pass, Seldom};
 
 /// After a failure, the same downlinks are given to the sink again this much later.
 const RETRY: Duration = Duration::from_millis(500);
@@ -122,7 +122,7 @@ impl Inbox {
         self.status
             .count(dropped, |counters| &counters.downlinks_dropped);
         static SAID: Seldom = Seldom::every(Duration::from_secs(60));
-        if let Some(left_out) = SAID.pass() {
+        if let Some(Pass { left_out }) = SAID.pass() {
             warn!(
                 dropped,
                 left_out, "QoS 0 downlinks cannot be stored and are dropped"

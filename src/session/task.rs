@@ -25,6 +25,7 @@ use crate::mqtt::connection::{Connection, ConnectionError};
 use crate::mqtt::packet::ConnAck;
 use crate::mqtt::reason::Reason;
 use crate::mqtt::transport;
+use crate::seldom::Pass;
 use crate::tally::Cause;
 use crate::topic::TopicFilter;
 
@@ -306,7 +307,7 @@ impl Session {
         let delay = jitter(next.delay, rand::random());
         let retry_in = format_args!("{:.1}s", delay.as_secs_f32());
         match self.telling.trouble(&what, Instant::now()) {
-            Some(left_out) => warn!(
+            Some(Pass { left_out }) => warn!(
                 connector = %self.spec.connector, client_id = %self.shown_client_id, state = next.state.name(),
                 %retry_in, left_out, hint = next.hint, "{what}"
             ),

@@ -6,6 +6,8 @@
 
 use std::time::{Duration, Instant};
 
+use crate::seldom::Pass;
+
 /// How long the same trouble is not told again; doubled each time.
 const FIRST_GAP: Duration = Duration::from_secs(10 * 60);
 const LONGEST_GAP: Duration = Duration::from_secs(6 * 60 * 60);
@@ -19,7 +21,7 @@ pub(super) struct Telling {
     last: Option<Told>,
     /// Nothing was told of a connection since the start, or since trouble was.
     is_news: bool,
-    left_out: u32,
+    left_out: u64,
     /// Lines that may come now, and since when that is so.
     room: u32,
     since: Option<Instant>,
@@ -45,8 +47,8 @@ impl Default for Telling {
 }
 
 impl Telling {
-    /// Whether trouble is told, and then how often it was not before.
-    pub(super) fn trouble(&mut self, what: &str, now: Instant) -> Option<u32> {
+    /// Whether trouble is told.
+    pub(super) fn trouble(&mut self, what: &str, now: Instant) -> Option<Pass> {
         let again = self.last.as_ref().filter(|told| *told.what == *what);
         let gap = match again {
             Some(told) if now < told.at + told.gap => return self.leave_out(),
@@ -64,7 +66,7 @@ impl Telling {
             at: now,
             gap,
         });
-        Some(std::mem::take(&mut self.left_out))
+        Some(Pass::after(std::mem::take(&mut self.left_out)))
     }
 
     /// Whether a connection is told: the first one, and one that ends trouble that was told.
@@ -77,7 +79,7 @@ impl Telling {
         self.last = None;
     }
 
-    fn leave_out(&mut self) -> Option<u32> {
+    fn leave_out(&mut self) -> Option<Pass> {
         self.left_out = self.left_out.saturating_add(1);
         None
     }
@@ -109,7 +111,7 @@ mod tests {
             .filter_map(|n| telling.trouble("refused", begin + seconds(30 * n)))
             .collect();
         // At once, and after 10, 30, 70, 150 and 310 minutes.
-        assert_eq!(told, [0, 19, 39, 79, 159, 319]);
+        assert_eq!(told, [0, 19, 39, 79, 159, 319].map(Pass::after));
         assert!(telling.connected());
         assert!(!telling.connected(), "a renewal is not news");
         // The same a little later is not news, unless all was well for a while.

@@ -13,7 +13,7 @@ use crate::device::DeviceId;
 use crate::message::{ContentType, UplinkId};
 use crate::profile::Profile;
 use crate::registry::Device;
-use crate::seldom::Seldom;
+use crate::seldom::{Pass, Seldom};
 use crate::session::Publish;
 use crate::store::records::{ReceiptRecord, ReceiptStatus};
 use crate::store::{Answer, Engine};
@@ -101,7 +101,7 @@ impl Uplinks {
             Ok(answers) => answers,
             Err(error) => {
                 static SAID: Seldom = Seldom::every(SAY);
-                if let Some(left_out) = SAID.pass() {
+                if let Some(Pass { left_out }) = SAID.pass() {
                     warn!(
                         device = %device.id, left_out,
                         "what the platform sent to the ack topic is of no use: {error}"
@@ -204,7 +204,7 @@ impl Road {
         };
         let Ok(permit) = Arc::clone(&self.writes).try_acquire_owned() else {
             static SAID: Seldom = Seldom::every(SAY);
-            if let Some(left_out) = SAID.pass() {
+            if let Some(Pass { left_out }) = SAID.pass() {
                 warn!(
                     left_out,
                     "more answers of platforms come than can be written on receipts"
@@ -267,7 +267,7 @@ async fn write_on_stored(
         Ok(_) => debug!(%device, "the platform answered to an uplink without a receipt"),
         Err(error) => {
             static SAID: Seldom = Seldom::every(SAY);
-            if let Some(left_out) = SAID.pass() {
+            if let Some(Pass { left_out }) = SAID.pass() {
                 warn!(%device, left_out, "a platform's answer is not on its receipt: {error}");
             }
         }

@@ -16,7 +16,7 @@ use super::trace;
 use super::traveller::Traveller;
 use crate::message::{Qos, Uplink};
 use crate::registry::Device;
-use crate::seldom::Seldom;
+use crate::seldom::{Pass, Seldom};
 use crate::session::{NotSent, Outcome, Publish, SubmitError, Ticket};
 use crate::store::UplinkQueue;
 use crate::store::records::{QueuedUplink, ReadLimit, ReceiptRecord, ReceiptStatus};
@@ -149,7 +149,7 @@ impl Drain {
                 Ok(page) => return page,
                 Err(error) => {
                     static SAID: Seldom = Seldom::every(Duration::from_secs(60));
-                    if let Some(left_out) = SAID.pass() {
+                    if let Some(Pass { left_out }) = SAID.pass() {
                         warn!(device = %self.device.id, left_out, "stored uplinks cannot be read: {error}");
                     }
                     tokio::time::sleep(STORE_PAUSE).await;

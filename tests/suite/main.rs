@@ -20,6 +20,7 @@ mod hostile;
 mod idempotency;
 mod keys;
 mod listener;
+mod logs;
 mod metrics;
 mod paho;
 mod receipts;

@@ -9,6 +9,7 @@ use pkcs8::{EncryptedPrivateKeyInfoRef, LineEnding, PrivateKeyInfoRef, SecretDoc
 use zeroize::Zeroizing;
 
 use crate::cli::error::CliError;
+use crate::cli::progress::Progress;
 use crate::config::read_file;
 use crate::identity::{Algorithm, SealingKey, SigningKey};
 use crate::secret::Secret;
@@ -31,7 +32,9 @@ pub(super) fn new(
     out: &Path,
     passphrase: Option<&Secret>,
 ) -> Result<String, CliError> {
+    let progress = Progress::show("looking for the key's prime numbers");
     let (key, mut pem) = SigningKey::generate(algorithm)?;
+    drop(progress);
     if let Some(passphrase) = passphrase {
         pem = encrypt(&pem, passphrase)
             .map_err(|error| CliError::Failed(format!("the key cannot be encrypted: {error}")))?;

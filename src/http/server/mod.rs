@@ -45,7 +45,7 @@ pub use tls::{ClientAuthorities, Tls, TlsError};
 use super::cors::Origins;
 use super::observer::Observer;
 use super::problem::{Kind, Problem};
-use crate::seldom::Seldom;
+use crate::seldom::{Pass, Seldom};
 use crate::tally::ListenerFigures;
 use pulse::Pulse;
 use table::{Full, Table};
@@ -243,7 +243,7 @@ impl Server {
                 Err(error) if is_of_the_connection(&error) => {}
                 Err(error) => {
                     static SAID: Seldom = Seldom::every(SAY_FULL);
-                    if let Some(left_out) = SAID.pass() {
+                    if let Some(Pass { left_out }) = SAID.pass() {
                         tracing::warn!(%error, left_out, "cannot accept a connection");
                     }
                     add(&self.figures.evicted, self.table.evict_any());

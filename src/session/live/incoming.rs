@@ -10,7 +10,7 @@ use crate::mqtt::codec::CodecError;
 use crate::mqtt::connection::ConnectionError;
 use crate::mqtt::packet::{self, Ack, AckKind, Packet};
 use crate::mqtt::reason::Reason;
-use crate::seldom::Seldom;
+use crate::seldom::{Pass, Seldom};
 use crate::session::outcome::Outcome;
 
 impl Live<'_> {
@@ -32,7 +32,9 @@ impl Live<'_> {
                         "the broker refuses a subscription: {reason}; downlinks will not arrive"
                     );
                     // Each connection subscribes anew.
-                    if let Some(left_out) = self.session.telling.trouble(&what, Instant::now()) {
+                    if let Some(Pass { left_out }) =
+                        self.session.telling.trouble(&what, Instant::now())
+                    {
                         warn!(
                             connector = %self.session.spec.connector, client_id = %self.session.shown_client_id,
                             left_out, "{what}"
@@ -146,7 +148,7 @@ impl Live<'_> {
             }
             None => {
                 static SAID: Seldom = Seldom::every(Duration::from_secs(60));
-                if let Some(left_out) = SAID.pass() {
+                if let Some(Pass { left_out }) = SAID.pass() {
                     warn!(
                         client_id = %self.session.shown_client_id, left_out,
                         "a downlink on a topic of no registered device"
