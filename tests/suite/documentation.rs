@@ -238,7 +238,7 @@ const LOCAL: [&str; 4] = [
     "access.md",
 ];
 /// Pages that are followed with a pretended platform.
-const PRETENDED: [&str; 2] = ["first-uplink-akenza.md", "first-uplink-sap.md"];
+const PRETENDED: [&str; 3] = ["first-uplink-akenza.md", "first-uplink-sap.md", "keys.md"];
 
 #[test]
 fn no_command_is_left_out_in_silence() {
@@ -285,6 +285,28 @@ async fn access_control() {
         .await;
 }
 
+/// What a page asks its reader to do on akenza's own pages, done on the pretended platform's.
+async fn in_akenza(demo: &Demo, shown: &str, printed: &str) {
+    let (path, kind, body) = match shown.lines().next() {
+        Some("-----BEGIN PUBLIC KEY-----") => ("keys", "application/x-pem-file", printed),
+        Some("event: downlink") => ("downlinks/led", "application/json", "{\"on\": true}"),
+        _ => return,
+    };
+    let path = format!("/devices/70B3D57ED0001A2B/{path}");
+    let reply = demo.console.post(&path, kind, body.to_owned()).await;
+    assert!(reply.status < 300, "{}", reply.text());
+}
+
+#[tokio::test]
+async fn keys_and_their_rotation() {
+    let folder = tempfile::tempdir().unwrap();
+    let demo = Demo::start(folder.path()).await;
+    let reader = Reader::sit_down().instead("mqtts://mqtt.akenza.io:8883", demo.text("mqtt"));
+    let outside = async |shown: &str, printed: &str| in_akenza(&demo, shown, printed).await;
+    reader.follow(&page(PRETENDED[2]), outside).await;
+    assert_eq!(demo.taken("70B3D57ED0001A2B", 0).await.len(), 1);
+}
+
 #[tokio::test]
 async fn first_uplink_with_akenza() {
     let page = page(PRETENDED[0]);
@@ -297,18 +319,8 @@ async fn first_uplink_with_akenza() {
         .instead("6f2d8a0c4b1e", text("connector_id"))
         .instead("sensor-1", "demo-secret-1")
         .brings("secrets/office", text("secret").into());
-    let device = "/devices/70B3D57ED0001A2B";
-    let in_akenza = async |shown: &str, printed: &str| {
-        let (path, kind, body) = match shown.lines().next() {
-            Some("-----BEGIN PUBLIC KEY-----") => ("keys", "application/x-pem-file", printed),
-            Some("event: downlink") => ("downlinks/led", "application/json", "{\"on\": true}"),
-            _ => return,
-        };
-        let path = format!("{device}/{path}");
-        let reply = demo.console.post(&path, kind, body.to_owned()).await;
-        assert!(reply.status < 300, "{}", reply.text());
-    };
-    reader.follow(&page, in_akenza).await;
+    let outside = async |shown: &str, printed: &str| in_akenza(&demo, shown, printed).await;
+    reader.follow(&page, outside).await;
     assert_eq!(demo.taken("70B3D57ED0001A2B", 0).await.len(), 2);
     assert_eq!(demo.taken("demo-secret-1", 0).await.len(), 1);
 }
