@@ -33,8 +33,10 @@ pub fn listener_settings(
 }
 
 fn tls(https: &Https, warnings: &mut Vec<PlanWarning>) -> Result<Tls, PlanError> {
-    let owner = "http.tls_certificate_file".to_owned();
-    let identity = read_identity(&https.identity, owner, false, warnings)?;
+    let owner = "http.tls_certificate_file";
+    let identity = read_identity(&https.identity, owner.to_owned(), false, warnings)?;
+    let no_host = identity.host_warning();
+    warnings.extend(no_host.map(|warning| PlanWarning::new(owner, warning)));
     let failed = |key| move |error| PlanError::Https { key, error };
     let clients = match &https.clients {
         Some(clients) => {

@@ -236,9 +236,12 @@ impl Bridge {
             .map(|store| -> StoreHealth { Box::new(move || store.health()) });
         let health = Arc::new(Health::new(Arc::clone(&api.registry), store_health));
         let sessions_end = CancellationToken::new();
-        let certificates =
-            observe::watch_certificates(Arc::clone(&api.registry), sessions_end.clone());
-        let certificates = tokio::spawn(certificates);
+        let own = listener.clone();
+        let certificates = tokio::spawn(observe::watch_certificates(
+            Arc::clone(&api.registry),
+            move || own.certificate(),
+            sessions_end.clone(),
+        ));
         let requests = Arc::new(http::http_tally());
         let metrics = Arc::new(Metrics::new(Sources {
             registry: Arc::clone(&api.registry),

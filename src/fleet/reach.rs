@@ -21,9 +21,21 @@ pub struct PlanWarning {
 }
 
 impl PlanWarning {
+    /// A warning about what this key names.
+    pub(crate) fn new(owner: &str, warning: identity::Warning) -> Self {
+        Self {
+            owner: owner.to_owned(),
+            warning,
+        }
+    }
+
     /// Whether it is about the time of a certificate.
     pub(super) fn is_about_time(&self) -> bool {
-        !matches!(self.warning, identity::Warning::PassphraseNotNeeded { .. })
+        use identity::Warning::{Expired, ExpiresSoon, NotYetValid};
+        matches!(
+            self.warning,
+            Expired { .. } | ExpiresSoon { .. } | NotYetValid { .. }
+        )
     }
 }
 

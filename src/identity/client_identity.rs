@@ -13,7 +13,7 @@ use rustls::server::ResolvesServerCert;
 use rustls::sign::{CertifiedKey, SigningKey as TlsKey, SingleCertAndKey};
 use rustls_pki_types::CertificateDer;
 
-use super::certificate::{self, Certificate, chain};
+use super::certificate::{self, Certificate, CertificateText, chain};
 use super::error::{KeyError, KeyProblem};
 use super::pem;
 use super::pkcs12;
@@ -139,6 +139,17 @@ impl ClientIdentity {
         self.validity.clone()
     }
 
+    /// That the certificate is of no use to a listener, as no client looks for a host's name in the subject any more
+    /// (RFC 9525 §2).
+    pub fn host_warning(&self) -> Option<Warning> {
+        let leaf = self.certified.cert.first()?;
+        let text = CertificateText::of(leaf)?;
+        text.names.is_empty().then(|| Warning::NoHost {
+            file: self.validity.file().to_owned(),
+            subject: text.subject,
+        })
+    }
+
     /// Whether the certificate has expired, will soon, or is not valid yet.
     pub fn validity_at(&self, now: SystemTime) -> Option<Warning> {
         self.validity.at(now)
@@ -238,6 +249,21 @@ mod tests {
         let (_, warnings) = read(&bench, &["a.key", "a.pem"], Some("secret")).expect("it is read");
         let file = "a.key".into();
         assert_eq!(warnings, [Warning::PassphraseNotNeeded { file }]);
+    }
+
+    #[test]
+    fn a_listeners_certificate_names_its_hosts() {
+        let bench = Bench::new();
+        Authority::new(&bench);
+        bench.run("ecparam -genkey -name prime256v1 -out a.key");
+        Authority::issue(&bench, "a", 365);
+        let warning = |files: &[&str]| {
+            let (identity, _) = read(&bench, files, None).expect(files[0]);
+            identity.host_warning().map(|warning| warning.to_string())
+        };
+        assert_eq!(warning(&["server.key", "server.pem"]), None);
+        let warned = warning(&["a.key", "a.pem"]).expect("a warning");
+        assert!(warned.starts_with("a.pem: the certificate of 'CN=a,O=Test' names no host"));
     }
 
     fn problem(bench: &Bench, files: &[&str], passphrase: Option<&str>) -> KeyProblem {

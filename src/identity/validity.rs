@@ -41,6 +41,13 @@ pub enum Warning {
         /// Its first moment.
         not_before: SystemTime,
     },
+    /// A listener's certificate that says of no host that it is its own.
+    NoHost {
+        /// Its file.
+        file: PathBuf,
+        /// Whom it names.
+        subject: String,
+    },
     /// A passphrase was given for a key that is not encrypted.
     PassphraseNotNeeded {
         /// The key's file.
@@ -80,6 +87,12 @@ impl fmt::Display for Warning {
                 "{}: the certificate of '{subject}' is valid from {} on only; is the clock right?",
                 file.display(),
                 format_rfc3339_seconds(*not_before)
+            ),
+            Self::NoHost { file, subject } => write!(
+                f,
+                "{}: the certificate of '{subject}' names no host (subjectAltName), so that no client will take it; have \
+                 one issued for the names and addresses that clients use",
+                file.display()
             ),
             Self::PassphraseNotNeeded { file } => write!(
                 f,

@@ -1,4 +1,4 @@
-//! Client certificates whose time ends while the bridge runs.
+//! Certificates whose time ends while the bridge runs: those that devices show, and the listener's own.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -14,15 +14,23 @@ use crate::registry::Registry;
 /// How often they are looked at. At the start they are looked at when they are read.
 const EVERY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Warns once a day of client certificates that have expired, or will soon, until `shutdown`.
-pub async fn watch(registry: Arc<Registry>, shutdown: CancellationToken) {
+/// Warns once a day of certificates that have expired, or will soon, until `shutdown`. `own` is the listener's.
+pub async fn watch(
+    registry: Arc<Registry>,
+    own: impl Fn() -> Option<Validity>,
+    shutdown: CancellationToken,
+) {
     let look = || {
+        let now = SystemTime::now();
+        if let Some(warning) = own().and_then(|own| own.at(now)) {
+            warn!(key = "http.tls_certificate_file", "{warning}");
+        }
         let devices = registry.all();
         let certificates = devices.iter().filter_map(|device| {
             let certificate = device.session.status().certificate()?;
             Some((device.connector.name.as_str(), certificate))
         });
-        for (connector, warning) in due(certificates, SystemTime::now()) {
+        for (connector, warning) in due(certificates, now) {
             warn!(connector, "{warning}");
         }
     };

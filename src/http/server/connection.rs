@@ -19,6 +19,7 @@ use super::stall::Stalling;
 use super::streams::Streams;
 use super::tls::{HTTP2, Tls};
 use super::wire::Wire;
+use super::words;
 use super::{ListenerSettings, Served};
 use crate::http::peer::PeerCertificate;
 
@@ -26,7 +27,7 @@ use crate::http::peer::PeerCertificate;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// What an HTTP/1 connection buffers in one direction. A head must fit.
 const BUFFER: usize = 64 * 1024;
-/// What hyper takes without being told, and then without an allocation for every request.
+/// What hyper takes without an allocation for every request. Less is left to whoever looks at the request.
 const USUAL_HEADERS: usize = 100;
 /// Requests at one time on an HTTP/2 connection.
 const STREAMS: u32 = 128;
@@ -88,6 +89,7 @@ async fn secure(stream: TcpStream, tls: &Tls, mut requests: Requests, client: So
     let stream = match acceptor.accept(stream).await {
         Ok(stream) => stream,
         Err(error) => {
+            let error = words::in_words(&error);
             tracing::debug!(%client, %error, "a TLS handshake failed");
             return;
         }
@@ -128,7 +130,7 @@ async fn http1(wire: Wire, requests: Requests, client: SocketAddr) {
         .header_read_timeout(None)
         .max_buf_size(BUFFER)
         .max_header_size(limits.max_head);
-    if limits.max_headers != USUAL_HEADERS {
+    if limits.max_headers > USUAL_HEADERS {
         builder.max_headers(limits.max_headers);
     }
     let mut connection = pin!(builder.serve_connection(io, requests.into_service()));

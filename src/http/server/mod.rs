@@ -9,7 +9,8 @@
 //! - `limits`, `table`: how many connections there may be, and which of them end for others or for their slowness; the
 //!   listener's loop alone owns the table, and looks at it from time to time
 //! - `pulse`: what a connection is doing, told without a lock, and without a timer for each request
-//! - `connection`: one connection; `first` finds out what its client speaks, `tls` is HTTPS, `wire` the bytes
+//! - `connection`: one connection; `first` finds out what its client speaks, `tls` is HTTPS, `words` why it failed,
+//!   `wire` the bytes
 //! - `heads`, `stall`, `streams`, `body`: what tells a pulse about HTTP/1 heads, unread answers, HTTP/2 streams and the
 //!   ends of answers
 //! - `requests`: what every request must be, and what happens to all of them
@@ -26,6 +27,7 @@ mod streams;
 mod table;
 mod tls;
 mod wire;
+mod words;
 
 use std::io;
 use std::net::SocketAddr;
@@ -45,6 +47,7 @@ pub use tls::{ClientAuthorities, Tls, TlsError};
 use super::cors::Origins;
 use super::observer::Observer;
 use super::problem::{Kind, Problem};
+use crate::identity::Validity;
 use crate::seldom::{Pass, Seldom};
 use crate::tally::ListenerFigures;
 use pulse::Pulse;
@@ -137,6 +140,12 @@ impl ListenerHandle {
     /// from other authorities now, the connections of clients that had shown one end.
     pub fn replace(&self, settings: ListenerSettings) {
         self.settings.send_replace(Arc::new(settings));
+    }
+
+    /// When the certificate that the listener goes by now is valid; `None` without TLS.
+    pub fn certificate(&self) -> Option<Validity> {
+        let settings = self.settings.borrow();
+        Some(settings.tls.as_ref()?.validity().clone())
     }
 
     /// What has happened to its connections.

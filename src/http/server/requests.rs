@@ -98,7 +98,7 @@ fn judge<B>(
 /// What makes a request one that nobody should guess the meaning of.
 fn check<B>(request: &Request<B>, max_headers: usize) -> Result<(), Problem> {
     let (version, headers) = (request.version(), request.headers());
-    // HTTP/1 is stopped earlier, by hyper; HTTP/2 bounds the size of a head only.
+    // hyper knows a larger limit with HTTP/1, and none with HTTP/2.
     if headers.len() > max_headers {
         return Err(Problem::new(
             Kind::HeadTooLarge,

@@ -8,7 +8,7 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use sha2::{Digest, Sha256};
 
-use crate::identity::{self, ClientIdentity, KeyError};
+use crate::identity::{self, ClientIdentity, KeyError, Validity};
 
 /// The protocols that are offered (ALPN, RFC 7301), the better one first.
 pub(super) const HTTP2: &[u8] = b"h2";
@@ -20,6 +20,7 @@ pub struct Tls {
     pub(super) config: Arc<ServerConfig>,
     /// Whose certificates are taken, as a digest; `None` where clients show none.
     authorities: Option<[u8; 32]>,
+    validity: Validity,
 }
 
 /// The issuers of client certificates.
@@ -106,7 +107,13 @@ impl Tls {
         Ok(Self {
             config: Arc::new(config),
             authorities: clients.map(|clients| clients.digest),
+            validity: identity.validity(),
         })
+    }
+
+    /// When the listener's certificate is valid.
+    pub(super) fn validity(&self) -> &Validity {
+        &self.validity
     }
 
     /// Whether client certificates are from the same authorities here and there.

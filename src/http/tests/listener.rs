@@ -108,6 +108,23 @@ const GET: &str = "GET / HTTP/1.1\r\nhost: x\r\n\r\n";
 const ENDLESS: &str = "GET /endless HTTP/1.1\r\nhost: x\r\n\r\n";
 const H2_PREFACE: &str = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
+/// An empty SETTINGS frame (RFC 9113 §6.5).
+const H2_SETTINGS: &str = "\0\0\0\x04\0\0\0\0\0";
+const GOAWAY: u8 = 7;
+
+/// The types of the HTTP/2 frames that still come.
+async fn frame_types(mut stream: TcpStream) -> Vec<u8> {
+    let mut read = Vec::new();
+    let _ = timeout(DEADLINE, stream.read_to_end(&mut read)).await;
+    let (mut types, mut rest) = (Vec::new(), &read[..]);
+    while let [a, b, c, kind, ..] = rest {
+        types.push(*kind);
+        let length = u32::from_be_bytes([0, *a, *b, *c]) as usize;
+        rest = rest.get(9 + length..).unwrap_or_default();
+    }
+    types
+}
+
 fn quick() -> ConnectionLimits {
     ConnectionLimits {
         head_time: Duration::from_millis(300),
@@ -184,6 +201,24 @@ async fn idle_connections_make_room_and_busy_ones_do_not() {
 }
 
 #[tokio::test]
+async fn more_header_fields_than_usual_can_be_allowed() {
+    let limits = ConnectionLimits {
+        max_headers: 150,
+        ..ConnectionLimits::default()
+    };
+    let bench = Bench::start(limits).await;
+    for (fields, status) in [(140, "200"), (160, "431")] {
+        let fields: String = (0..fields).map(|n| format!("x-{n}: 1\r\n")).collect();
+        let get = format!("GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{fields}\r\n");
+        let answer = rest(bench.connect(&get).await).await;
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{answer}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn limits_can_be_replaced() {
     let bench = Bench::start(ConnectionLimits::default()).await;
     let silent = bench.connect("").await;
@@ -214,10 +249,13 @@ async fn the_end_does_not_wait_for_who_has_not_asked() {
         bench.connect("PRI * HTTP/2.0").await,
         bench.connect(&format!("{GET}GET /")).await,
     ];
-    bench.until_open(7).await;
+    let told = bench.connect(&format!("{H2_PREFACE}{H2_SETTINGS}")).await;
+    bench.until_open(8).await;
     bench.end.cancel();
     let ended = timeout(DEADLINE, bench.serving).await;
     ended.expect("the end").unwrap().unwrap();
+    // A client of HTTP/2 is told not to begin anything more.
+    assert!(frame_types(told).await.contains(&GOAWAY));
     // Both streams came to their end, and were not cut.
     assert!(rest(endless).await.ends_with("\r\n0\r\n\r\n"));
     while stream.chunk().await.unwrap().is_some() {}
