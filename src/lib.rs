@@ -18,7 +18,7 @@
 //! | [`config`] | one file and its overrides, validated whole; the only reader of files and environment |
 //! | [`bridge`] | the composition root: build, run, drain |
 //! | [`fleet`] | which sessions run, and how devices come, change and go |
-//! | [`http`] | routes, problems, server-sent events; the only importer of `axum` |
+//! | [`http`] | routes, pages, problems, server-sent events; the only importer of `axum` |
 //! | [`access`] | who may do what: tokens, client certificates, their limits |
 //! | [`uplink`] | what a connector carries, and what became of it |
 //! | [`registry`] | which devices there are, and the session that each one uses |
@@ -35,7 +35,7 @@
 //! | [`tally`] | what is counted on the way: atomics of those who count |
 //! | [`telemetry`] | traces for those who configure a collector (OTLP) |
 //! | [`doctor`] | why a device does not get through: one step after another, each with what to do |
-//! | [`observe`] | whether the bridge can do its work, and its figures |
+//! | [`observe`] | whether the bridge can do its work, its figures, and what changes of its sessions |
 //! | [`demo`] | the embedded broker that checks what platforms check |
 //!
 //! # Invariants

@@ -72,18 +72,23 @@ struct Listen {
 /// Listens to a device's downlinks
 ///
 /// As `text/event-stream` (the default, also for `*/*`): events `downlink`, `gap` and `session` for as long as the client
-/// listens, the downlinks with their cursor as `id`; a heartbeat every 15 s. As `application/json`: one answer with what is there, or with
-/// the first thing that comes within `wait`; go on with its `next` as `after`.
+/// listens, the downlinks with their cursor as `id`; a heartbeat every 15 s. As `application/json`: one answer with what
+/// is there, or with the first thing that comes within `wait`; go on with its `next` as `after`.
 ///
 /// A `gap` says that downlinks with a cursor behind its `after` and before its `next` may be missing, because they are no
 /// longer kept; it comes before what is kept.
 ///
 /// A `session` says how the connection to the broker stands, when that changes, and at the beginning where it is not
-/// connected: then nothing can arrive. It is told to streams only, and not replayed.
+/// connected: then nothing can arrive. It is told to streams only, and not replayed. A `deleted` says that a device was
+/// deleted; with the last one, the stream ends.
 #[utoipa::path(
     get,
     path = "/v1/devices/{device}/downlinks",
     tag = "downlinks",
+    extensions(("x-codeSamples" = json!([
+        {"lang": "Shell", "label": "As a stream", "source": "curl -N http://127.0.0.1:8080/v1/devices/pump-1/downlinks"},
+        {"lang": "Shell", "label": "As a long poll", "source": "curl -sS -H 'Accept: application/json' 'http://127.0.0.1:8080/v1/devices/pump-1/downlinks?after=earliest&wait=1'"},
+    ]))),
     security(("token" = [SCOPE])),
     params(
         ("device" = String, Path, description = "The device's id, percent-encoded", example = "pump-1"),
@@ -125,23 +130,28 @@ async fn of_device(
 /// Listens to the downlinks of several devices
 ///
 /// As `text/event-stream` (the default, also for `*/*`): events `downlink`, `gap` and `session` for as long as the client
-/// listens, the downlinks with their cursor as `id`; a heartbeat every 15 s. As `application/json`: one answer with what is there, or with
-/// the first thing that comes within `wait`; go on with its `next` as `after`.
+/// listens, the downlinks with their cursor as `id`; a heartbeat every 15 s. As `application/json`: one answer with what
+/// is there, or with the first thing that comes within `wait`; go on with its `next` as `after`.
 ///
 /// A `gap` says that downlinks with a cursor behind its `after` and before its `next` may be missing, because they are no
 /// longer kept; it comes before what is kept.
 ///
 /// A `session` says how the connection to the broker stands, when that changes, and at the beginning where it is not
-/// connected: then nothing can arrive. It is told to streams only, and not replayed.
+/// connected: then nothing can arrive. It is told to streams only, and not replayed. A `deleted` says that a device was
+/// deleted; with the last one, the stream ends.
 ///
 /// The events of all devices come in the order of their cursors, so that one cursor stands for all of them.
 #[utoipa::path(
     get,
     path = "/v1/downlinks",
     tag = "downlinks",
+    extensions(("x-codeSamples" = json!([
+        {"lang": "Shell", "label": "As a stream", "source": "curl -N 'http://127.0.0.1:8080/v1/downlinks?device=pump-1&device=pump-2'"},
+        {"lang": "Shell", "label": "As a long poll", "source": "curl -sS -H 'Accept: application/json' 'http://127.0.0.1:8080/v1/downlinks?device=pump-1&device=pump-2&after=earliest&wait=1'"},
+    ]))),
     security(("token" = [SCOPE])),
     params(
-        ("device" = Vec<String>, Query, description = "A device's id; once for each device, 100 times at the most"),
+        ("device" = Vec<String>, Query, description = "A device's id; once for each device, 100 times at the most", example = json!(["pump-1", "pump-2"])),
         ("topic" = Option<String>, Query, description = "An MQTT topic filter on what follows the profile's prefix. Default: all", example = "commands/#"),
         ("after" = Option<String>, Query, description = "The cursor to go on behind, or `earliest` for all that is kept. Default: what arrives from now on"),
         ("last_event_id" = Option<String>, Query, description = "The same under another name"),

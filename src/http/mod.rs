@@ -1,12 +1,13 @@
 //! HTTP: the only importer of `axum`. Requests become domain types at the edge, answers and errors become JSON.
 //!
 //! - [`router`]: the main listener's routes, put together from `uplinks`, `batch`, `receipts`, `downlinks` (`sse`,
-//!   `long_poll`), `devices`, `keys`, `events` and `openapi`, each given only what it needs
+//!   `long_poll`), `devices`, `keys`, `events`, `openapi`, `docs` and `page`, each
+//!   given only what it needs
 //! - [`management`]: `/livez`, `/readyz` and `/metrics`
 //! - [`serve`]: a listener (HTTPS, HTTP/2, limits), a router, and an end that lets requests finish
 //! - `guard`, `credential`, `caller`, `rate_limit`: who may call which route
 //! - `path`, `query`, `prefer`, `accept`, `body`: the parts of a request, parsed strictly
-//! - `problem`, `error`: what went wrong, and the one place that gives it a status code
+//! - `kind`, `problem`, `error`: what went wrong, and the one place that gives it a status code
 
 mod accept;
 mod batch;
@@ -17,6 +18,7 @@ mod credential;
 mod device_form;
 mod devices;
 mod diagnosis;
+mod docs;
 mod downlink_form;
 mod downlinks;
 mod error;
@@ -25,10 +27,12 @@ mod guard;
 mod health;
 mod key_form;
 mod keys;
+mod kind;
 mod long_poll;
 mod metrics;
 mod observer;
 mod openapi;
+mod page;
 mod path;
 mod peer;
 mod platform;
@@ -168,6 +172,8 @@ pub fn router(api: Api) -> Router {
         ))
         .merge(devices::router(guard, api.registry, api.uplinks, api.fleet))
         .merge(openapi::router())
+        .merge(page::router())
+        .merge(docs::router())
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
 }
@@ -178,7 +184,7 @@ async fn no_route(uri: Uri) -> Problem {
         return Problem::new(Kind::Malformed, "the path has an empty level")
             .hint("a device id and each level of a sub-topic have at least one character");
     }
-    Problem::new(Kind::NoRoute, "there is nothing at this path").hint("see /openapi.json")
+    Problem::new(Kind::NoRoute, "there is nothing at this path").hint("see /docs")
 }
 
 /// The `Allow` header is added by the router.

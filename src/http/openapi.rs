@@ -10,6 +10,7 @@ use tower_http::set_header::SetResponseHeaderLayer;
 use utoipa::openapi::server::ServerBuilder;
 use utoipa::{Modify, OpenApi, ToResponse};
 
+use super::docs::Sampled;
 use super::problem::ProblemBody;
 use super::secured::Secured;
 use super::{
@@ -94,7 +95,7 @@ async fn contract() -> impl axum::response::IntoResponse {
         health::ready,
         metrics::scrape,
     ),
-    modifiers(&Secured, &OnManagement),
+    modifiers(&Secured, &OnManagement, &Sampled),
     components(responses(
         Unauthorized, Forbidden, TooMany,
         BadRequest, UnknownDevice, UnknownUplink, UnknownKey, KeyConflict, KeyRefused, KeysNotChanged, NotAcceptable,

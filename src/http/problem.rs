@@ -9,209 +9,10 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+pub(super) use super::kind::Kind;
 use super::platform::PlatformBody;
 use crate::mqtt::reason::Reason;
 use crate::uplink::PlatformOutcome;
-
-/// What kind of problem it is. Its slug is stable: clients may compare the `type`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    Malformed,
-    NotCarried,
-    UnknownDevice,
-    NoRoute,
-    Method,
-    NotAcceptable,
-    Timeout,
-    TooLarge,
-    ContentType,
-    Internal,
-    Refused,
-    PlatformRefused,
-    ConnectionRefused,
-    Unusable,
-    NoKey,
-    Full,
-    NotSent,
-    Changing,
-    Leaving,
-    Closing,
-    Unconfirmed,
-    StoreUnavailable,
-    Expired,
-    KeyInFlight,
-    KeyOtherBody,
-    UnknownUplink,
-    InvalidDevice,
-    Configured,
-    CarriesOthers,
-    Backlog,
-    NoStore,
-    Exists,
-    HeadTooLarge,
-    CrossSite,
-    TooManyConnections,
-    Unauthenticated,
-    InvalidToken,
-    WithoutScope,
-    OtherDevice,
-    RateExceeded,
-    TooManyRequests,
-    TooManyStreams,
-    UnknownKey,
-    KeyInUse,
-    TooManyKeys,
-    KeysNotKept,
-    KeyRefused,
-    DiagnosisUnderWay,
-    TooManyDiagnoses,
-}
-
-impl Kind {
-    /// Status, slug and title.
-    fn describe(self) -> (StatusCode, &'static str, &'static str) {
-        use StatusCode as S;
-        match self {
-            Self::Malformed => (S::BAD_REQUEST, "malformed", "Malformed request"),
-            Self::NotCarried => (
-                S::BAD_REQUEST,
-                "not-carried",
-                "The connector does not carry this",
-            ),
-            Self::UnknownDevice => (S::NOT_FOUND, "unknown-device", "Unknown device"),
-            Self::NoRoute => (S::NOT_FOUND, "no-route", "Nothing here"),
-            Self::Method => (S::METHOD_NOT_ALLOWED, "method", "Method not allowed"),
-            Self::NotAcceptable => (S::NOT_ACCEPTABLE, "not-acceptable", "Not acceptable"),
-            Self::Timeout => (S::REQUEST_TIMEOUT, "timeout", "The request took too long"),
-            Self::TooLarge => (S::PAYLOAD_TOO_LARGE, "too-large", "Body too large"),
-            Self::ContentType => (
-                S::UNSUPPORTED_MEDIA_TYPE,
-                "content-type",
-                "Content type not carried",
-            ),
-            Self::Internal => (S::INTERNAL_SERVER_ERROR, "internal", "Internal error"),
-            Self::Refused => (S::BAD_GATEWAY, "refused", "The broker refused the uplink"),
-            Self::PlatformRefused => (
-                S::UNPROCESSABLE_ENTITY,
-                "platform-refused",
-                "The platform refused the uplink",
-            ),
-            Self::ConnectionRefused => (
-                S::BAD_GATEWAY,
-                "connection-refused",
-                "The broker refuses the connection",
-            ),
-            Self::Unusable => (
-                S::SERVICE_UNAVAILABLE,
-                "unusable",
-                "The device cannot connect",
-            ),
-            Self::NoKey => (
-                S::SERVICE_UNAVAILABLE,
-                "no-key",
-                "The device has no active key",
-            ),
-            Self::Full => (S::SERVICE_UNAVAILABLE, "full", "Too many uplinks wait"),
-            Self::NotSent => (
-                S::SERVICE_UNAVAILABLE,
-                "not-sent",
-                "No connection to the broker",
-            ),
-            Self::Changing => (
-                S::SERVICE_UNAVAILABLE,
-                "changing",
-                "The device is being changed",
-            ),
-            Self::Leaving => (S::CONFLICT, "leaving", "The device is being deleted"),
-            Self::Closing => (S::SERVICE_UNAVAILABLE, "closing", "Shutting down"),
-            Self::Unconfirmed => (S::GATEWAY_TIMEOUT, "unconfirmed", "Not confirmed in time"),
-            Self::StoreUnavailable => (
-                S::SERVICE_UNAVAILABLE,
-                "store-unavailable",
-                "The store is unavailable",
-            ),
-            Self::Expired => (
-                S::SERVICE_UNAVAILABLE,
-                "expired",
-                "Expired before it was sent",
-            ),
-            Self::KeyInFlight => (S::CONFLICT, "key-in-flight", "Same key in flight"),
-            Self::KeyOtherBody => (
-                S::UNPROCESSABLE_ENTITY,
-                "key-other-body",
-                "Same key, other uplink",
-            ),
-            Self::InvalidDevice => (S::BAD_REQUEST, "invalid-device", "Not a valid device"),
-            Self::Configured => (S::CONFLICT, "configured", "In the configuration file"),
-            Self::CarriesOthers => (
-                S::CONFLICT,
-                "carries-others",
-                "Other devices use its connection",
-            ),
-            Self::Backlog => (S::CONFLICT, "backlog", "Uplinks wait"),
-            Self::NoStore => (S::CONFLICT, "no-store", "There is no store"),
-            Self::Exists => (S::PRECONDITION_FAILED, "exists", "The device exists"),
-            Self::UnknownUplink => (S::NOT_FOUND, "unknown-uplink", "Unknown uplink"),
-            Self::UnknownKey => (S::NOT_FOUND, "unknown-key", "Unknown key"),
-            Self::KeyInUse => (S::CONFLICT, "key-in-use", "The key is needed"),
-            Self::TooManyKeys => (S::CONFLICT, "too-many-keys", "Too many keys"),
-            Self::KeysNotKept => (
-                S::CONFLICT,
-                "keys-not-kept",
-                "The device's keys are not kept here",
-            ),
-            Self::KeyRefused => (S::BAD_GATEWAY, "key-refused", "The broker refused the key"),
-            Self::HeadTooLarge => (
-                S::REQUEST_HEADER_FIELDS_TOO_LARGE,
-                "head-too-large",
-                "Head too large",
-            ),
-            Self::CrossSite => (S::FORBIDDEN, "cross-site", "Sent by a web page"),
-            Self::TooManyConnections => (
-                S::SERVICE_UNAVAILABLE,
-                "too-many-connections",
-                "Too many connections",
-            ),
-            Self::Unauthenticated => (S::UNAUTHORIZED, "unauthenticated", "No token"),
-            Self::InvalidToken => (S::UNAUTHORIZED, "invalid-token", "Invalid token"),
-            Self::WithoutScope => (
-                S::FORBIDDEN,
-                "insufficient-scope",
-                "The token is not for this kind of request",
-            ),
-            Self::OtherDevice => (
-                S::FORBIDDEN,
-                "other-device",
-                "The token is not for this device",
-            ),
-            Self::RateExceeded => (
-                S::TOO_MANY_REQUESTS,
-                "rate-exceeded",
-                "Too many requests in a short time",
-            ),
-            Self::TooManyRequests => (
-                S::TOO_MANY_REQUESTS,
-                "too-many-requests",
-                "Too many requests at a time",
-            ),
-            Self::TooManyStreams => (
-                S::TOO_MANY_REQUESTS,
-                "too-many-streams",
-                "Too many streams at a time",
-            ),
-            Self::DiagnosisUnderWay => (
-                S::TOO_MANY_REQUESTS,
-                "diagnosis-under-way",
-                "The device is being examined",
-            ),
-            Self::TooManyDiagnoses => (
-                S::SERVICE_UNAVAILABLE,
-                "too-many-diagnoses",
-                "Too many examinations",
-            ),
-        }
-    }
-}
 
 /// Goes with an answer that is a problem, for those who count: its kind's slug.
 #[derive(Debug, Clone, Copy)]
@@ -279,7 +80,7 @@ impl Problem {
     }
 
     pub(super) fn status(&self) -> StatusCode {
-        self.0.kind.describe().0
+        self.0.kind.status()
     }
 
     /// After how many seconds the same request may succeed.
@@ -289,11 +90,10 @@ impl Problem {
 
     pub(super) fn body(&self) -> ProblemBody<'_> {
         let parts = &*self.0;
-        let (status, slug, title) = parts.kind.describe();
         ProblemBody {
-            r#type: format!("/docs#problem-{slug}"),
-            title,
-            status: status.as_u16(),
+            r#type: format!("/docs#problem-{}", parts.kind.slug()),
+            title: parts.kind.title(),
+            status: parts.kind.status().as_u16(),
             detail: &parts.detail,
             reason_code: parts.reason.map(|reason| reason.0),
             reason: parts.reason.map(Reason::name),
@@ -306,7 +106,7 @@ impl Problem {
 
     /// A whole HTTP/1.1 answer behind which the connection is closed, for where no request has been understood.
     pub(super) fn into_last_answer(self) -> Vec<u8> {
-        let (status, ..) = self.0.kind.describe();
+        let status = self.0.kind.status();
         let json = serde_json::to_string(&self.body()).unwrap_or_default();
         let retry_after = match self.0.retry_after {
             Some(seconds) => format!("retry-after: {seconds}\r\n"),
@@ -390,8 +190,8 @@ impl IntoResponse for Problem {
         if let Some((name, value)) = parts.header {
             headers.insert(name, value);
         }
-        let (_, slug, _) = parts.kind.describe();
-        response.extensions_mut().insert(ProblemKind(slug));
+        let kind = ProblemKind(parts.kind.slug());
+        response.extensions_mut().insert(kind);
         response
     }
 }

@@ -175,14 +175,15 @@ fn read(text: &str, place: &str) {
 /// Every kind of problem that the code knows is explained, with its code, and no other.
 #[test]
 fn every_problem_is_explained() {
-    let source = fs::read_to_string(project().join("src/http/problem.rs")).unwrap();
+    let source = fs::read_to_string(project().join("src/http/kind.rs")).unwrap();
     let mut kinds = BTreeSet::new();
-    for kind in source.split("S::").skip(1) {
-        let Some((name, rest)) = kind.split_once(',') else {
+    // `Malformed: BAD_REQUEST "malformed" "Malformed request"`
+    for line in source.lines() {
+        let Some((_, kind)) = line.trim().split_once(": ") else {
             continue;
         };
-        let slug = rest.trim_start().strip_prefix('"');
-        let Some(slug) = slug.and_then(|rest| rest.split('"').next()) else {
+        let words: Vec<_> = kind.splitn(3, ' ').collect();
+        let [name, slug, _] = words[..] else {
             continue;
         };
         let code = (400..600).find(|code| {
@@ -190,9 +191,11 @@ fn every_problem_is_explained() {
             let words = status.canonical_reason().unwrap_or_default();
             words.to_uppercase().replace(' ', "_") == name
         });
-        let code = code.unwrap_or_else(|| panic!("{name}: no status code"));
-        kinds.insert(format!("| {code} | `{slug}` "));
+        if let Some(code) = code {
+            kinds.insert(format!("| {code} | `{}` ", slug.trim_matches('"')));
+        }
     }
+    assert!(kinds.len() > 30, "{kinds:?}");
     let page = fs::read_to_string(project().join(BOOK).join("guarantees.md")).unwrap();
     let explained = page.lines().filter_map(|line| {
         let code = line.strip_prefix("| ")?.get(..3)?;

@@ -86,6 +86,7 @@ struct Events {
         ("device" = Option<Vec<String>>, Query, description = "Only of this device; may be given 100 times. Default: of all"),
         ("receipts" = Option<String>, Query, description = "`all`, `failed` (refused by the broker or by the platform, expired, or unknown), or `none`. Default `all`", example = "failed"),
         ("access_token" = Option<String>, Query, description = "The token, for a browser's `EventSource`, which cannot set headers (RFC 6750 §2.3). Better in the `Authorization` header: addresses are written into the logs of proxies"),
+        ("access_token" = Option<String>, Query, description = "The token, for a browser's `EventSource`, which cannot set headers (RFC 6750 §2.3). Better in the `Authorization` header: addresses are written into the logs of proxies"),
         ("figures" = Option<u32>, Query, description = "Send an event `figures` every so many seconds. Default: never", minimum = 1, maximum = 60, example = 2),
     ),
     responses(

@@ -7,7 +7,8 @@ use super::client::{get, open, send};
 async fn unknown_paths_and_methods_are_problems() {
     let bridge = Bridge::start().await;
     for path in [
-        "/",
+        "/page",
+        "/index.html",
         "/v1",
         "/v2/devices",
         "/v1/devices/a/b/uplinks",

@@ -62,6 +62,11 @@ impl Http {
         }
     }
 
+    /// Its scheme, host and port: what stands before a path.
+    pub fn base(&self) -> &str {
+        &self.base
+    }
+
     /// Begins a request; `path` starts with a slash and is already percent-encoded.
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let url = format!("{}{path}", self.base);
