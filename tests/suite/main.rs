@@ -22,6 +22,7 @@ mod keys;
 mod listener;
 mod logs;
 mod metrics;
+mod page;
 mod paho;
 mod receipts;
 mod renewal;

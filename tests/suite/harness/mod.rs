@@ -5,6 +5,7 @@
 
 pub mod access;
 pub mod bridge;
+pub mod browser;
 pub mod causeway;
 pub mod certificates;
 pub mod collector;
