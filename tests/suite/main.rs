@@ -8,6 +8,7 @@ mod breaking;
 mod chaos;
 mod cli;
 mod client_certificates;
+mod compose;
 mod contract;
 mod crowd;
 mod demo;

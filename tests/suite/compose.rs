@@ -1,0 +1,105 @@
+//! What the Compose file takes together fits together. That it starts is seen with a real Docker.
+
+use std::fs;
+
+use causeway::config::Config;
+
+use crate::harness::markdown::project;
+
+fn file(path: &str) -> String {
+    let path = project().join(path);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The lines of each service, by its name.
+fn services(compose: &str) -> Vec<(&str, String)> {
+    let (_, services) = compose.split_once("\nservices:\n").unwrap();
+    let (services, _) = services.split_once("\nvolumes:\n").unwrap();
+    let mut found: Vec<(&str, String)> = Vec::new();
+    for line in services.lines() {
+        match line.strip_prefix("  ").and_then(|l| l.strip_suffix(':')) {
+            Some(name) if !name.starts_with(' ') => found.push((name, String::new())),
+            _ => {
+                if let Some((_, lines)) = found.last_mut() {
+                    *lines += line;
+                    lines.push('\n');
+                }
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn services_are_hardened_and_mount_what_is_there() {
+    let compose = file("docker-compose.yml");
+    let services = services(&compose);
+    let names: Vec<_> = services.iter().map(|(name, _)| *name).collect();
+    assert_eq!(names, ["causeway", "mosquitto", "prometheus", "grafana"]);
+    for (name, lines) in &services {
+        for setting in [
+            "read_only: true",
+            "cap_drop: [ALL]",
+            "no-new-privileges:true",
+        ] {
+            assert!(lines.contains(setting), "{name}: {setting}");
+        }
+        // The bridge's is part of its image.
+        let has_check = lines.contains("healthcheck:");
+        assert_eq!(has_check, *name != "causeway", "{name}");
+        let is_extra = ["prometheus", "grafana"].contains(name);
+        let has_profile = lines.contains("profiles: [monitoring]");
+        assert_eq!(has_profile, is_extra, "{name}");
+        for line in lines.lines().map(str::trim) {
+            if let Some(mount) = line.strip_prefix("- ./") {
+                let (from, _) = mount.split_once(':').unwrap();
+                assert!(project().join(from).exists(), "{name}: {from}");
+                assert!(mount.ends_with(":ro"), "{name}: {mount}");
+            }
+            if let Some(image) = line.strip_prefix("image: ") {
+                let is_pinned = image.contains(':') && !image.ends_with(":latest");
+                assert_eq!(is_pinned, is_extra, "{name}: {image}");
+            }
+            // The only lists of texts in quotation marks are those of published ports.
+            if let Some(port) = line.strip_prefix("- \"") {
+                assert!(port.starts_with("127.0.0.1:"), "{name}: {port}");
+            }
+            let setting = line.split('#').next().unwrap().to_uppercase();
+            let names_secret = ["PASSWORD", "SECRET", "TOKEN"]
+                .iter()
+                .any(|word| setting.contains(word));
+            assert!(
+                !names_secret || setting.contains("/RUN/SECRETS"),
+                "{name}: {line}"
+            );
+        }
+    }
+}
+
+#[test]
+fn prometheus_finds_the_bridge_and_grafana_finds_prometheus() {
+    let config = file("docker/causeway.toml");
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("password"), "let me in").unwrap();
+    let config = config.replace("/run/secrets/mqtt_password", "password");
+    let config = Config::from_text(&config, "causeway.toml", folder.path(), []).unwrap();
+    let listen = config.management.listen;
+    assert!(listen.ip().is_unspecified(), "{listen}: others reach it");
+    let target = format!("targets: [\"causeway:{}\"]", listen.port());
+    let prometheus = file("docker/prometheus.yml");
+    assert!(prometheus.contains(&target), "{prometheus}");
+
+    let compose = file("docker-compose.yml");
+    let rules = "/etc/prometheus/alerts.yml";
+    assert!(
+        prometheus.contains(rules)
+            && compose.contains(&format!("prometheus-alerts.yml:{rules}:ro"))
+    );
+    let source = file("docker/grafana/provisioning/datasources/prometheus.yml");
+    assert!(source.contains("url: http://prometheus:9090\n"), "{source}");
+    let provider = file("docker/grafana/provisioning/dashboards/causeway.yml");
+    let (_, folder) = provider.split_once("path: ").unwrap();
+    let folder = folder.trim();
+    assert!(compose.contains(&format!("./docker/grafana/dashboards:{folder}:ro")));
+    assert!(compose.contains(&format!("HOME_DASHBOARD_PATH: {folder}/causeway.json")));
+}
