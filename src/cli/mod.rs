@@ -166,6 +166,50 @@ mod tests {
         check(&command);
     }
 
+    /// The words of an example's command, as a shell takes them apart: to the first sign of the shell's own, or to the
+    /// wide gap before a remark.
+    fn words(example: &str) -> Vec<String> {
+        let (mut words, mut word, mut quote) = (Vec::new(), String::new(), None);
+        let mut signs = example.chars().peekable();
+        while let Some(sign) = signs.next() {
+            match (quote, sign) {
+                (Some(open), sign) if sign == open => quote = None,
+                (None, '\'' | '"') => quote = Some(sign),
+                (None, '>') if word.parse::<u8>().is_ok() => word.clear(),
+                (None, '|' | '>' | '<' | '&' | ';' | ')') => break,
+                (None, ' ') if signs.peek() == Some(&' ') => break,
+                (None, ' ') => words.push(std::mem::take(&mut word)),
+                (_, sign) => word.push(sign),
+            }
+        }
+        words.push(word);
+        words.retain(|word| !word.is_empty());
+        words
+    }
+
+    #[test]
+    fn every_example_can_be_typed() {
+        fn examples(command: &clap::Command, found: &mut Vec<String>) {
+            let help = command.get_after_help().map(ToString::to_string);
+            for line in help.unwrap_or_default().lines() {
+                let at = line.starts_with("  ").then(|| line.find("causeway "));
+                found.extend(at.flatten().map(|at| line[at..].to_owned()));
+            }
+            (command.get_subcommands()).for_each(|command| examples(command, found));
+        }
+        let mut found = Vec::new();
+        examples(&Cli::command(), &mut found);
+        assert!(found.len() > 30, "{found:#?}");
+        for example in found {
+            let parsed = Cli::try_parse_from(words(&example));
+            assert!(parsed.is_ok(), "{example}: {}", parsed.unwrap_err());
+        }
+        let pipe = r#"causeway doctor --publish='{"a": 1}' --json 2>>log | jq"#;
+        let typed = ["causeway", "doctor", r#"--publish={"a": 1}"#, "--json"];
+        assert_eq!(words(pipe), typed);
+        assert_eq!(words("causeway demo    a remark"), ["causeway", "demo"]);
+    }
+
     #[test]
     fn a_wrong_command_line_is_exit_code_2() {
         for wrong in [
