@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -9,9 +10,11 @@ use tempfile::TempDir;
 use super::plain;
 use crate::harness::bridge::TestBridge;
 use crate::harness::causeway::causeway;
+use crate::harness::certificates::Authority;
 use crate::harness::mosquitto::Mosquitto;
 use crate::harness::port::Port;
 use crate::harness::pretended::{Pretended, make_key};
+use crate::harness::program::Program;
 
 #[derive(Debug)]
 struct Done {
@@ -281,6 +284,57 @@ async fn a_bridge_that_does_not_answer_is_known_by_its_store() {
     assert_eq!(done.code, 0, "{done:?}");
     assert_eq!(broker.faults.connects_of("pump-1"), 1);
     drop(bridge);
+}
+
+/// The machine's clock, as the program sees it, is off by more than a minute.
+#[tokio::test]
+async fn a_clock_that_is_off_is_told() {
+    let authority = Authority::new("Plant CA");
+    let broker = Mosquitto::builder()
+        .tls_with(&authority, authority.fresh_server())
+        .start()
+        .await;
+    let (_port, http) = nowhere();
+    let url = format!("mqtts://localhost:{}", broker.tls_addr().port());
+    let connector = plain(&url, &format!("ca_file = {:?}", authority.ca_file()));
+    let folder = folder(&http, &connector);
+    for (shift, code, step, says) in [
+        ("+0", 0, "clock", "the broker's certificate is valid then"),
+        (
+            "-2m",
+            1,
+            "clock",
+            "before the broker's certificate begins to be valid",
+        ),
+        ("-2m", 1, "tls", "is not valid yet"),
+        (
+            "+2d",
+            1,
+            "clock",
+            "after the broker's certificate has ended",
+        ),
+        ("+2d", 1, "tls", "has expired"),
+        // A board without a battery.
+        ("-50y", 1, "clock", "it is not set"),
+    ] {
+        let mut program = Program::start(
+            Command::new("faketime")
+                .args(["-f", shift, env!("CARGO_BIN_EXE_causeway")])
+                .args(["doctor", "pump-1", "--json", "--watch", "0s"])
+                .current_dir(folder.path()),
+            "apt-get install faketime",
+        );
+        let ended = program.exit().await.code();
+        let out = program.stdout().all().join("\n");
+        assert_eq!(ended, Some(code), "{shift}: {out}");
+        let report: Value = serde_json::from_str(&out).unwrap();
+        let steps = report["diagnoses"][0]["steps"].as_array().unwrap();
+        let found = steps.iter().find(|found| found["step"] == step).unwrap();
+        let seen = found["seen"].as_str().unwrap();
+        assert!(seen.contains(says), "{shift}: {step}: {seen}");
+        let is_off = found["cause"] == "clock-off";
+        assert_eq!(is_off, step == "clock" && code == 1, "{shift}: {found}");
+    }
 }
 
 #[tokio::test]

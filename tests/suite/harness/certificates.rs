@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
@@ -80,6 +81,15 @@ impl Authority {
         let mut params = server_params(&["localhost", "127.0.0.1"]);
         params.not_before = date_time_ymd(2099, 1, 1);
         params.not_after = date_time_ymd(2100, 1, 1);
+        self.issue(params)
+    }
+
+    /// A server certificate for localhost that was issued in this moment, for one day.
+    pub fn fresh_server(&self) -> Identity {
+        let mut params = server_params(&["localhost", "127.0.0.1"]);
+        let now = SystemTime::now();
+        params.not_before = now.into();
+        params.not_after = (now + Duration::from_secs(24 * 60 * 60)).into();
         self.issue(params)
     }
 
