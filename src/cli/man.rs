@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use clap::{Command, CommandFactory};
+use clap_mangen::roff::{Roff, roman};
 
 use super::Cli;
 use super::error::CliError;
@@ -40,9 +41,36 @@ impl Args {
 }
 
 fn page(command: &Command) -> io::Result<String> {
+    let after = command.get_after_help().map(ToString::to_string);
+    // What stands there is laid out already, and would be filled up to one paragraph.
+    let command = command.clone().after_help(None::<&str>);
     let mut page = Vec::new();
-    clap_mangen::Man::new(command.clone()).render(&mut page)?;
+    clap_mangen::Man::new(command).render(&mut page)?;
+    more(&after.unwrap_or_default()).to_writer(&mut page)?;
     Ok(String::from_utf8_lossy(&page).into_owned())
+}
+
+/// What a command's help says at its end: examples as they are typed, and the paragraphs behind them.
+fn more(after: &str) -> Roff {
+    let mut page = Roff::new();
+    let mut notes = false;
+    for paragraph in after.split("\n\n").filter(|text| !text.is_empty()) {
+        if let Some(("Example:" | "Examples:", examples)) = paragraph.split_once('\n') {
+            page.control("SH", ["EXAMPLES"]).control("nf", []);
+            for line in examples.lines() {
+                page.text([roman(line.trim_start())]);
+            }
+            page.control("fi", []);
+            continue;
+        }
+        match notes {
+            false => page.control("SH", ["NOTES"]),
+            true => page.control("PP", []),
+        };
+        notes = true;
+        page.text([roman(paragraph.replace('\n', " "))]);
+    }
+    page
 }
 
 fn write(command: &Command, folder: &Path, written: &mut Vec<PathBuf>) -> io::Result<()> {
@@ -85,6 +113,16 @@ mod tests {
                 .run()
                 .unwrap()
                 .contains("causeway\\-serve")
+        );
+    }
+
+    #[test]
+    fn examples_keep_their_lines() {
+        let page = more("Examples:\n  causeway serve\n  .x | y\n\nIt\nstops.\n\nAnd more.");
+        assert_eq!(
+            page.render(),
+            ".ie \\n(.g .ds Aq \\(aq\n.el .ds Aq \u{27}\n.SH EXAMPLES\n.nf\ncauseway serve\n\\&.x | y\n.fi\n\
+             .SH NOTES\nIt stops.\n.PP\nAnd more.\n"
         );
     }
 }
