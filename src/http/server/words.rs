@@ -34,10 +34,22 @@ fn of_certificate(error: &CertificateError) -> Cow<'static, str> {
         CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
             "the client's certificate is not meant for clients: its extended key usage needs clientAuth".into()
         }
-        // As openssl(1) makes them when it is given no extensions.
-        CertificateError::Other(other) if other.to_string() == "UnsupportedCertVersion" => {
+        CertificateError::Other(other) => of_other(&other.to_string()),
+        other => format!("the client's certificate is not acceptable: {other}").into(),
+    }
+}
+
+/// What the verifier says in names of its own. Both are what openssl(1) makes when it is told little.
+fn of_other(name: &str) -> Cow<'static, str> {
+    match name {
+        "UnsupportedCertVersion" => {
             "the client's certificate is of X.509 version 1; have one of version 3 issued, with an extension such as \
              extendedKeyUsage=clientAuth"
+                .into()
+        }
+        "CaUsedAsEndEntity" => {
+            "the client shows an authority's certificate (CA:TRUE); have one issued for it that is none, with \
+             basicConstraints=CA:FALSE"
                 .into()
         }
         other => format!("the client's certificate is not acceptable: {other}").into(),
@@ -63,10 +75,18 @@ fn of_alert(alert: AlertDescription) -> Cow<'static, str> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use rustls::OtherError;
+
     use super::*;
 
     #[test]
     fn what_is_to_be_seen_to_is_named() {
+        let other = |name: &'static str| {
+            let error = Arc::new(io::Error::other(name));
+            Error::InvalidCertificate(CertificateError::Other(OtherError(error)))
+        };
         let words =
             |error| in_words(&io::Error::new(io::ErrorKind::InvalidData, error)).into_owned();
         for (error, part) in [
@@ -75,6 +95,9 @@ mod tests {
                 Error::InvalidCertificate(CertificateError::UnknownIssuer),
                 "client_ca_file",
             ),
+            (other("CaUsedAsEndEntity"), "CA:FALSE"),
+            (other("UnsupportedCertVersion"), "version 3"),
+            (other("Unheard"), "not acceptable: Unheard"),
             (
                 Error::AlertReceived(AlertDescription::UnknownCA),
                 "does not trust this listener's certificate",
