@@ -26,6 +26,7 @@ mod metrics;
 mod page;
 mod paho;
 mod receipts;
+mod registry;
 mod renewal;
 mod sap;
 mod sap_demo;
