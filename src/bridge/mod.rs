@@ -2,6 +2,7 @@
 
 mod listener;
 mod open_files;
+mod reload;
 mod traces;
 
 use std::collections::BTreeMap;
@@ -20,6 +21,7 @@ use tracing::{info, warn};
 pub use crate::fleet::{PlanError, PlanWarning, patient, patients, token_source};
 pub use listener::listener_settings;
 pub use open_files::raise as raise_open_files;
+pub use reload::Reloader;
 
 use crate::access::Access;
 use crate::config::Config;
@@ -53,6 +55,7 @@ const WRITER_DRAIN: Duration = Duration::from_secs(2);
 pub struct Bridge {
     main: Listener,
     listener: ListenerHandle,
+    reloader: Reloader,
     management: TcpListener,
     api: Api,
     fleet: Draft,
@@ -166,9 +169,17 @@ impl Bridge {
         };
         let main = listen("http.listen", config.http.listen)?;
         let (main, listener) = Listener::new(main, settings);
+        let reloader = Reloader::new(
+            config,
+            fleet.fleet(),
+            Arc::clone(&api.access),
+            listener.clone(),
+            Arc::clone(&tally),
+        );
         Ok(Self {
             main,
             listener,
+            reloader,
             management: listen("management.listen", config.management.listen)?,
             api,
             fleet,
@@ -196,6 +207,11 @@ impl Bridge {
         self.fleet.devices()
     }
 
+    /// Takes other configurations over while the bridge runs.
+    pub fn reloader(&self) -> Reloader {
+        self.reloader.clone()
+    }
+
     /// The management listener's address, with its real port.
     pub fn management_address(&self) -> io::Result<SocketAddr> {
         self.management.local_addr()
@@ -212,6 +228,7 @@ impl Bridge {
         let Self {
             main,
             listener,
+            reloader,
             management,
             api,
             fleet,
@@ -229,12 +246,14 @@ impl Bridge {
         let http_end = api.shutdown.clone();
         let writing = tokio::spawn(writer.run());
         let fleet = fleet.run().await;
+        reloader.start();
         // Health is answered until the very end, so that the drain can be watched.
         let management_end = CancellationToken::new();
         let store_health = store
             .clone()
             .map(|store| -> StoreHealth { Box::new(move || store.health()) });
-        let health = Arc::new(Health::new(Arc::clone(&api.registry), store_health));
+        let health = Health::new(Arc::clone(&api.registry), store_health);
+        let health = Arc::new(health.watching_reloads(Arc::clone(&tally)));
         let sessions_end = CancellationToken::new();
         let own = listener.clone();
         let certificates = tokio::spawn(observe::watch_certificates(

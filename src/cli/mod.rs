@@ -16,6 +16,7 @@ mod metrics;
 mod openapi;
 mod profile;
 mod progress;
+mod reload;
 mod serve;
 mod signals;
 mod summary;
@@ -78,7 +79,7 @@ enum Command {
 }
 
 /// Where the configuration is.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 struct ConfigFile {
     /// The configuration file; CAUSEWAY__SECTION__KEY in the environment goes before what it says
     #[arg(long = "config", value_name = "FILE", default_value = "causeway.toml")]

@@ -8,7 +8,7 @@ use tracing::warn;
 use super::error::CliError;
 use super::progress::Progress;
 use super::summary::Summary;
-use super::{ConfigFile, logging, signals};
+use super::{ConfigFile, logging, reload, signals};
 use crate::bridge::{self, Bridge, StartError};
 use crate::config::{Config, LogFormat};
 
@@ -18,6 +18,7 @@ Examples:
   causeway serve --config /etc/causeway/causeway.toml
   CAUSEWAY__HTTP__LISTEN=127.0.0.1:9000 CAUSEWAY__LOG__LEVEL=debug causeway serve
 
+The configuration is read again on SIGHUP, and when it or a file that it names changes; what is not valid is not taken over.
 Stops on SIGTERM and SIGINT after what is under way has been answered; a second signal stops it at once.";
 
 /// Run the bridge
@@ -39,12 +40,20 @@ impl Args {
             }
         }
         bridge::raise_open_files();
-        signals::run(|shutdown| run_bridge(config, shutdown))
+        let file = self.config;
+        signals::run(|shutdown| run_bridge(file, config, shutdown))
     }
 }
 
 /// Binds and runs the bridge until `shutdown`.
-async fn run_bridge(config: Config, shutdown: CancellationToken) -> Result<(), CliError> {
+async fn run_bridge(
+    file: ConfigFile,
+    config: Config,
+    shutdown: CancellationToken,
+) -> Result<(), CliError> {
+    // From here on, SIGHUP is a wish and not the end.
+    let hangups = signals::Hangups::new();
+    let hangups = hangups.map_err(|error| CliError::Failed(format!("cannot start: {error}")))?;
     let devices = config.devices.len();
     let progress = Progress::show(format!("reading keys and certificates, {devices} devices"));
     let bridge = Bridge::bind(&config).await.map_err(|error| match error {
@@ -62,7 +71,12 @@ async fn run_bridge(config: Config, shutdown: CancellationToken) -> Result<(), C
     drop(progress);
     let summary = Summary::new(&config, http, management, &bridge.devices());
     logging::show(&config.log, &summary);
+    let files = config.files.clone();
     // The configuration holds keys and secrets that the bridge has taken over.
     drop(config);
-    bridge.run(shutdown).await.map_err(failed)
+    let following = reload::follow(file, files, bridge.reloader(), hangups);
+    tokio::select! {
+        ended = bridge.run(shutdown) => ended.map_err(failed),
+        never = following => match never {},
+    }
 }

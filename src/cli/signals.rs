@@ -1,4 +1,4 @@
-//! SIGTERM and SIGINT: an orderly end, and a quick one for those who ask twice.
+//! SIGTERM and SIGINT: an orderly end, and a quick one for those who ask twice. SIGHUP: the configuration, once more.
 
 use std::io;
 
@@ -35,6 +35,40 @@ fn stop(shutdown: CancellationToken) -> io::Result<()> {
         std::process::exit(1);
     });
     Ok(())
+}
+
+/// SIGHUP, by which the configuration is read again.
+#[cfg(unix)]
+pub(super) struct Hangups(tokio::signal::unix::Signal);
+
+#[cfg(unix)]
+impl Hangups {
+    /// From now on, the signal does not end the program.
+    pub(super) fn new() -> io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self(signal(SignalKind::hangup())?))
+    }
+
+    pub(super) async fn next(&mut self) {
+        if self.0.recv().await.is_none() {
+            std::future::pending().await
+        }
+    }
+}
+
+/// Elsewhere there is no such signal.
+#[cfg(not(unix))]
+pub(super) struct Hangups;
+
+#[cfg(not(unix))]
+impl Hangups {
+    pub(super) fn new() -> io::Result<Self> {
+        Ok(Self)
+    }
+
+    pub(super) async fn next(&mut self) {
+        std::future::pending().await
+    }
 }
 
 #[cfg(unix)]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::files::{Files, read_file};
+use super::files::Files;
 use super::fit::{self, ClientIds};
 use super::model::{ConnectWhen, Connector};
 use super::reach;
@@ -163,7 +163,9 @@ fn profile(
 fn base(name: &str, files: &Files<'_>) -> Result<(toml::Table, Profile), String> {
     let is_path = name.contains('/') || name.ends_with(".toml");
     let (text, origin) = if is_path {
-        let file = read_file(&files.resolve(name)).map_err(|error| error.to_string())?;
+        let file = files
+            .read(&files.resolve(name))
+            .map_err(|error| error.to_string())?;
         let origin = file.path.display().to_string();
         let text = String::from_utf8(file.bytes.to_vec())
             .map_err(|_| format!("{origin} is not UTF-8 text"))?;

@@ -6,6 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::reference::Form;
+use super::watch::Observed;
 
 /// Where a value was written.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -81,13 +82,24 @@ impl fmt::Display for Problem {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigError {
     problems: Vec<Problem>,
+    files: Vec<Observed>,
 }
 
 impl ConfigError {
     pub(super) fn new(file: String, found: Vec<Found>) -> Self {
         Self {
             problems: problems(&file, found),
+            files: Vec::new(),
         }
+    }
+
+    pub(super) fn reading(self, files: Vec<Observed>) -> Self {
+        Self { files, ..self }
+    }
+
+    /// The files that were read, or were to be: a change of one of them may make the configuration a good one.
+    pub fn files(&self) -> &[Observed] {
+        &self.files
     }
 
     /// Everything that is wrong; never empty.

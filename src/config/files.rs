@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 use super::error::{Place, Report, Warning};
 use super::model::FileBytes;
 use super::section::Section;
+use super::watch::Observed;
 use crate::secret::Secret;
 
 /// The longest file that is read, in bytes: far above any key or configuration, far below what would hurt.
@@ -70,7 +71,11 @@ pub fn read_file(path: &Path) -> Result<FileBytes, FileError> {
 
 /// Reads a secret: the file's text without the one line end that editors and `echo` leave.
 pub fn read_secret(path: &Path) -> Result<Secret, FileError> {
-    let FileBytes { path, bytes } = read_file(path)?;
+    secret_in(read_file(path)?)
+}
+
+fn secret_in(file: FileBytes) -> Result<Secret, FileError> {
+    let FileBytes { path, bytes } = file;
     let text = match std::str::from_utf8(&bytes) {
         Ok(text) => text,
         Err(_) => return Err(FileError::NotText { path }),
@@ -105,6 +110,8 @@ pub(super) struct Files<'a> {
     report: &'a Report,
     /// Private files that others may read, each with its key.
     exposed: RefCell<Vec<(Place, PathBuf)>>,
+    /// What was read, or was to be.
+    observed: RefCell<Vec<Observed>>,
 }
 
 impl<'a> Files<'a> {
@@ -113,6 +120,7 @@ impl<'a> Files<'a> {
             base,
             report,
             exposed: RefCell::default(),
+            observed: RefCell::default(),
         }
     }
 
@@ -121,10 +129,24 @@ impl<'a> Files<'a> {
         self.base.join(path)
     }
 
+    /// Reads a file that the configuration names.
+    pub(super) fn read(&self, path: &Path) -> Result<FileBytes, FileError> {
+        let file = read_file(path);
+        let content = file.as_ref().ok().map(|file| &file.bytes[..]);
+        let observed = Observed::new(path, content);
+        self.observed.borrow_mut().push(observed);
+        file
+    }
+
+    /// What was read, or was to be.
+    pub(super) fn observed(&self) -> Vec<Observed> {
+        self.observed.take()
+    }
+
     /// The file that a key names, if it is there. A problem is reported.
     pub(super) fn public(&self, section: &mut Section<'_>, key: &'static str) -> Option<FileBytes> {
         let path = self.resolve(section.text(key)?);
-        read_file(&path)
+        self.read(&path)
             .map_err(|error| section.error(key, error))
             .ok()
     }
@@ -162,7 +184,8 @@ impl<'a> Files<'a> {
             (_, Some(path)) if from_file => {
                 let path = self.resolve(path);
                 self.check_mode(section, file_key, &path);
-                read_secret(&path)
+                self.read(&path)
+                    .and_then(secret_in)
                     .map_err(|error| section.error(file_key, error))
                     .ok()
             }

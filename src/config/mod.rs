@@ -33,6 +33,7 @@
 //! - `reference`: the page that describes every key, from what the sections' readers say of themselves
 //! - `fit`: whether a profile, its connector and its device fit together
 //! - `registered`, `json`: devices that are registered while the bridge runs
+//! - `watch`: the files that were read, looked at for changes
 
 mod access;
 mod connectors;
@@ -54,6 +55,7 @@ mod telemetry;
 mod tree;
 mod units;
 mod via;
+mod watch;
 
 #[cfg(test)]
 mod tests;
@@ -72,6 +74,7 @@ pub use model::{
 pub use reference::reference;
 pub use registered::{DeviceError, Registered, Surroundings};
 pub use units::{ByteSizeError, parse_bytes};
+pub use watch::{FileWatch, Look, Observed};
 
 use error::{Place, Report};
 use files::Files;
@@ -89,11 +92,20 @@ impl Config {
             Err(error) => {
                 let report = Report::default();
                 report.error(&Place::whole_file(), error);
-                return Err(ConfigError::new(name, report.into_problems().0));
+                let error = ConfigError::new(name, report.into_problems().0);
+                return Err(error.reading(vec![Observed::new(path, None)]));
             }
         };
+        let own = Observed::new(path, Some(text.as_bytes()));
         let base = path.parent().unwrap_or(Path::new(""));
-        let mut config = Self::from_text(&text, &name, base, env)?;
+        let mut config = match Self::from_text(&text, &name, base, env) {
+            Ok(config) => config,
+            Err(error) => {
+                let files = error.files().iter().cloned().chain([own]).collect();
+                return Err(error.reading(files));
+            }
+        };
+        config.files.push(own);
         config
             .warnings
             .extend(files::exposed_configuration(path, &name, &text));
@@ -112,7 +124,8 @@ impl Config {
             environment::apply(&mut tree, env, &report);
             let files = Files::new(base, &report);
             let root = Section::root(&tree, &report);
-            let config = read(root, &files);
+            let mut config = read(root, &files);
+            config.files = files.observed();
             files.warn();
             config
         });
@@ -122,7 +135,10 @@ impl Config {
                 config.warnings = Warning::list(name, warnings);
                 Ok(config)
             }
-            _ => Err(ConfigError::new(name.to_owned(), problems)),
+            config => {
+                let files = config.map(|config| config.files).unwrap_or_default();
+                Err(ConfigError::new(name.to_owned(), problems).reading(files))
+            }
         }
     }
 }
@@ -166,5 +182,6 @@ fn read(mut root: Section<'_>, files: &Files<'_>) -> Config {
         devices,
         client_ids,
         warnings: Vec::new(),
+        files: Vec::new(),
     }
 }

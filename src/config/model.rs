@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
-use super::{ClientIds, Warning};
+use super::{ClientIds, Observed, Warning};
 use crate::access;
 use crate::broker::{BrokerUrl, Host, MqttVersion, Proxy};
 use crate::device::{ConnectorName, DeviceId};
@@ -46,6 +46,8 @@ pub struct Config {
     pub client_ids: ClientIds,
     /// What works, but should be seen to.
     pub warnings: Vec<Warning>,
+    /// The files that it was read from, to be watched.
+    pub files: Vec<Observed>,
 }
 
 /// The main listener.

@@ -57,7 +57,7 @@ pub struct Hub {
     sequence: Mutex<Sequence>,
     /// Everything up to this cursor is in its ring.
     published: AtomicU64,
-    /// How many devices were forgotten: a listener that sees another number looks whether they were its own.
+    /// How many devices were forgotten or dismissed: a listener that sees another number looks whether they were its own.
     forgotten: AtomicU64,
     feeds: RwLock<HashMap<DeviceId, Arc<Feed>>>,
 }
@@ -76,7 +76,7 @@ struct Sequence {
 pub(super) struct Feed {
     pub(super) device: DeviceId,
     ring: Mutex<Ring>,
-    /// The device was deleted.
+    /// The device was deleted, or is no longer configured.
     gone: AtomicBool,
     /// By address.
     listeners: Mutex<HashMap<usize, Arc<AtomicWaker>>>,
@@ -116,7 +116,7 @@ impl Hub {
         let draft = Draft::render(downlink);
         let mut sequence = lock(&self.sequence);
         let cursor = sequence.last.next();
-        self.put(&mut sequence, &feed, draft, cursor);
+        let feed = self.put(&mut sequence, feed, draft, cursor);
         drop(sequence);
         feed.wake();
         cursor
@@ -132,7 +132,7 @@ impl Hub {
         let mut feeds: Vec<Arc<Feed>> = Vec::new();
         let mut sequence = lock(&self.sequence);
         for (feed, draft, cursor) in drafts {
-            self.put(&mut sequence, &feed, draft, cursor);
+            let feed = self.put(&mut sequence, feed, draft, cursor);
             feeds.push(feed);
         }
         drop(sequence);
@@ -168,6 +168,26 @@ impl Hub {
         feed.wake();
     }
 
+    /// Ends the listening to a device that is not there any more, and keeps its history: one of the same id that comes later
+    /// goes on with it, where there is a store.
+    pub fn dismiss(&self, device: &DeviceId) {
+        let mut sequence = lock(&self.sequence);
+        let mut feeds = self.feeds.write().unwrap_or_else(PoisonError::into_inner);
+        let Some(feed) = feeds.remove(device) else {
+            return;
+        };
+        // What came before is not in the new window, so whoever asks for it is led to the store, or told of a gap.
+        let next = Feed::new(device.clone(), sequence.last);
+        feeds.insert(device.clone(), Arc::new(next));
+        drop(feeds);
+        sequence.order.empty(&feed);
+        // While nothing is put into a window: what comes next goes into the new one.
+        feed.gone.store(true, Ordering::Release);
+        drop(sequence);
+        self.forgotten.fetch_add(1, Ordering::AcqRel);
+        feed.wake();
+    }
+
     pub(super) fn forgotten(&self) -> u64 {
         self.forgotten.load(Ordering::Acquire)
     }
@@ -186,11 +206,22 @@ impl Hub {
         Cursor::from_raw(self.published.load(Ordering::Acquire))
     }
 
-    fn put(&self, sequence: &mut Sequence, feed: &Arc<Feed>, draft: Draft, cursor: Cursor) {
+    /// Puts an event into a device's window, and tells which one that is: one that was found a moment ago may have gone.
+    fn put(
+        &self,
+        sequence: &mut Sequence,
+        mut feed: Arc<Feed>,
+        draft: Draft,
+        cursor: Cursor,
+    ) -> Arc<Feed> {
+        if feed.is_gone() {
+            feed = self.feed(&feed.device);
+        }
         let event = Arc::new(draft.seal(cursor));
-        sequence.order.push(feed, event, &self.limits);
+        sequence.order.push(&feed, event, &self.limits);
         sequence.last = cursor;
         self.published.store(cursor.to_raw(), Ordering::Release);
+        feed
     }
 
     fn feed(&self, device: &DeviceId) -> Arc<Feed> {
@@ -200,24 +231,27 @@ impl Hub {
         }
         drop(feeds);
         let mut feeds = self.feeds.write().unwrap_or_else(PoisonError::into_inner);
-        let new = || {
-            Arc::new(Feed {
-                device: device.clone(),
-                ring: Mutex::new(Ring::new(self.start)),
-                gone: AtomicBool::new(false),
-                listeners: Mutex::default(),
-            })
-        };
+        let new = || Arc::new(Feed::new(device.clone(), self.start));
         Arc::clone(feeds.entry(device.clone()).or_insert_with(new))
     }
 }
 
 impl Feed {
+    /// One in which nothing is missing that came behind `start`.
+    fn new(device: DeviceId, start: Cursor) -> Self {
+        Self {
+            device,
+            ring: Mutex::new(Ring::new(start)),
+            gone: AtomicBool::new(false),
+            listeners: Mutex::default(),
+        }
+    }
+
     pub(super) fn ring(&self) -> MutexGuard<'_, Ring> {
         lock(&self.ring)
     }
 
-    /// Whether the device was deleted.
+    /// Whether nothing more comes of the device.
     pub(super) fn is_gone(&self) -> bool {
         self.gone.load(Ordering::Acquire)
     }

@@ -23,7 +23,7 @@ pub enum Delivery {
     Event(Arc<Event>),
     /// Downlinks are missing here.
     Gap(Gap),
-    /// A device was deleted. Nothing more comes of it; with the last one, the listener is at its end.
+    /// A device was deleted, or is no longer configured. Nothing more comes of it; with the last one, the listener is at its end.
     Deleted {
         /// The device.
         device: DeviceId,

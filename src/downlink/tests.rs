@@ -443,3 +443,30 @@ async fn listeners_are_told_of_a_deleted_device_and_one_of_the_same_id_is_anothe
     assert!(try_next(&mut one).is_none());
     assert_eq!(hub.listeners(), 1);
 }
+
+#[test]
+fn a_device_that_is_dismissed_ends_its_listeners_and_tells_what_is_missing_when_it_is_back() {
+    let hub = hub(10);
+    let subscribe = |number, after| hub.subscribe([device(number)], None, after);
+    let first = accept(&hub, 0);
+    let mut listener = subscribe(0, After::Now);
+    let mut other = subscribe(1, After::Now);
+    accept(&hub, 0);
+    hub.dismiss(&device(0));
+    assert!(matches!(
+        try_next(&mut listener),
+        Some(Delivery::Deleted { last: true, .. })
+    ));
+    assert!(try_next(&mut other).is_none());
+    // What came before is no longer in memory, and nothing is silently left out.
+    let third = accept(&hub, 0);
+    let mut back = subscribe(0, After::Cursor(first));
+    assert!(matches!(try_next(&mut back), Some(Delivery::Gap(_))));
+    let Some(Delivery::Event(event)) = try_next(&mut back) else {
+        panic!("no event");
+    };
+    assert_eq!(event.cursor(), third);
+    // One that nobody has listened to, and nothing has come for, is none.
+    hub.dismiss(&device(7));
+    assert!(try_next(&mut back).is_none());
+}

@@ -64,6 +64,17 @@ pub enum PlanError {
         /// What is wrong.
         error: BindError,
     },
+    /// The main listener would be open to everybody who reaches it.
+    #[error(
+        "http.listen: the listener stays at {0} until the next start, where it is reached from other machines, and this \
+         configuration lets anybody in: keep tokens or client certificates, or write http.allow_anonymous = true"
+    )]
+    Exposed(std::net::SocketAddr),
+    /// Planning was broken off.
+    #[error(
+        "planning was broken off: the bridge is shutting down, or has a defect, which the log names"
+    )]
+    Interrupted,
     /// A key that was read cannot sign.
     #[error("devices.{device:?}: {error}")]
     Token {

@@ -53,7 +53,7 @@ pub use patient::{patient, patients};
 pub use reach::PlanWarning;
 pub(crate) use reach::read as read_identity;
 pub use registration::Put;
-pub use reload::Changes;
+pub use reload::{Changes, Prepared};
 pub use stored::Farewell;
 pub use token::token_source;
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use tokio::sync::RwLockWriteGuard;
 use tracing::warn;
 
 use super::difference::{DeviceStep, SessionStep};
@@ -26,11 +27,22 @@ pub struct Changes {
     pub reconnected: usize,
 }
 
+/// Another configuration, planned whole. Nothing else changes until it is made, or dropped.
+pub struct Prepared<'a> {
+    fleet: &'a Fleet,
+    plan: Plan,
+    composed: Composed,
+    _turn: RwLockWriteGuard<'a, ()>,
+}
+
 impl Fleet {
-    /// Makes the fleet what another configuration describes, together with the devices that are registered in the store.
-    /// On an error, nothing has changed.
-    pub async fn reload(self: &Arc<Self>, config: &Config) -> Result<Changes, Vec<PlanError>> {
-        let _turn = self.turns.of_everything().await;
+    /// Plans what another configuration describes, together with the devices that are registered in the store. On an error,
+    /// nothing has changed, and nothing will.
+    pub async fn prepare(
+        self: &Arc<Self>,
+        config: &Config,
+    ) -> Result<Prepared<'_>, Vec<PlanError>> {
+        let turn = self.turns.of_everything().await;
         let (before, workshops, stored) = {
             let state = lock(&self.state);
             let stored = state.stored.clone();
@@ -43,17 +55,33 @@ impl Fleet {
             let plan = (fleet.tools()).plan(&before, &composed.setup, &workshops, &|_| false);
             plan.map(|plan| (plan, composed))
         });
-        let (plan, composed) = match planning.await {
-            Ok(planned) => planned?,
-            // The program ends, or a defect has been reported.
-            Err(_) => return Ok(Changes::default()),
-        };
+        let interrupted = |_| vec![PlanError::Interrupted];
+        let (plan, composed) = planning.await.map_err(interrupted)??;
+        Ok(Prepared {
+            fleet: self,
+            plan,
+            composed,
+            _turn: turn,
+        })
+    }
+}
+
+impl Prepared<'_> {
+    /// Makes the fleet so, unless the program ends. Resolves when what is on its way has left the sessions that go.
+    pub async fn make(self) -> Result<Changes, PlanError> {
+        let Self {
+            fleet,
+            plan,
+            composed,
+            _turn,
+        } = self;
         for warning in &plan.warnings {
             warn!("{warning}");
         }
         report_unfit(&composed.unfit);
         let changes = Changes::of(&plan);
-        let made = self.with_crew(|state, crew| {
+        let removed: Vec<_> = plan.difference.removed().cloned().collect();
+        let made = fleet.with_crew(|state, crew| {
             let Composed { setup, unfit } = composed;
             let transition = crew.carry_out(state, plan, &setup);
             (state.workshops).retain(|name, _| setup.connectors.contains_key(name));
@@ -61,8 +89,14 @@ impl Fleet {
             state.unfit = unfit;
             Ok(transition)
         });
-        if let Ok(transition) = made {
-            transition.finish(&self.uplinks).await;
+        let transition = made.map_err(|_| PlanError::Interrupted)?;
+        // Nobody listens in vain; what was received is kept, as over a restart.
+        for id in &removed {
+            fleet.hub.dismiss(id);
+        }
+        transition.finish(&fleet.uplinks).await;
+        for id in &removed {
+            fleet.uplinks.warn_of_orphans(id);
         }
         Ok(changes)
     }
@@ -71,11 +105,8 @@ impl Fleet {
 impl Changes {
     fn of(plan: &Plan) -> Self {
         let devices = |step| {
-            plan.difference
-                .devices
-                .values()
-                .filter(|s| **s == step)
-                .count()
+            let steps = plan.difference.devices.values();
+            steps.filter(|s| **s == step).count()
         };
         let sessions = plan.difference.sessions.values();
         Self {

@@ -64,7 +64,7 @@ struct DownlinkData {
     received_at: String,
 }
 
-/// The device was deleted, and nothing more comes of it.
+/// The device was deleted, or is no longer in the configuration; nothing more comes of it.
 #[derive(Deserialize, ToSchema)]
 #[schema(as = Deleted)]
 struct DeletedData {

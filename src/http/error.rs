@@ -65,7 +65,7 @@ impl From<ChangeError> for Problem {
             ChangeError::Exists(_) => Self::new(Kind::Exists, detail)
                 .hint("without If-None-Match, it is changed"),
             ChangeError::Configured(_) => Self::new(Kind::Configured, detail)
-                .hint("change it there, and start the bridge again"),
+                .hint("change it there; the bridge takes the change over while it runs"),
             ChangeError::Invalid(_) | ChangeError::Plan(_) => Self::new(Kind::InvalidDevice, detail)
                 .hint("the fields are those of [devices.\"ID\"] in the configuration file, without files"),
             ChangeError::Router { .. } => Self::new(Kind::CarriesOthers, detail)

@@ -137,6 +137,13 @@ impl Readiness {
                 without.store,
             );
         }
+        if let Some(refusal) = &report.refused {
+            let at = humantime::format_rfc3339_seconds(refusal.at);
+            warnings.push(format!(
+                "the configuration that was read at {at} was refused, and the one before goes on: {}",
+                refusal.why
+            ));
+        }
         warnings.extend(report.connectors.iter().filter_map(stuck));
         Self {
             ready: report.is_ready(without),

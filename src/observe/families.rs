@@ -63,6 +63,22 @@ families! {
         &[],
         "1 while /readyz answers 200, 0 otherwise.",
     );
+    RELOADS = counter(
+        "causeway_config_reloads_total",
+        &["outcome"],
+        "Configurations that were read while the bridge runs, on SIGHUP or because a file has changed: applied, or refused \
+         as a whole.",
+    );
+    CONFIG_APPLIED = gauge(
+        "causeway_config_applied_timestamp_seconds",
+        &[],
+        "When the configuration that runs was taken over, at the start or by a reload, in seconds since 1970.",
+    );
+    RELOAD_REFUSED = gauge(
+        "causeway_config_refused",
+        &[],
+        "1 while the last configuration that was read is not the one that runs, because it was refused; /readyz says why.",
+    );
     QUEUE_BYTES = gauge(
         "causeway_queue_bytes",
         &[],

@@ -8,6 +8,7 @@ use crate::device::ConnectorName;
 use crate::registry::Registry;
 use crate::session::{Snapshot, State, Trouble};
 use crate::store;
+use crate::tally::{Refusal, Tally};
 
 /// Asks the store how it is doing.
 pub type StoreHealth = Box<dyn Fn() -> store::Health + Send + Sync>;
@@ -17,6 +18,7 @@ pub struct Health {
     registry: Arc<Registry>,
     store: Option<StoreHealth>,
     accepting: AtomicBool,
+    reloads: Option<Arc<Tally>>,
 }
 
 impl std::fmt::Debug for Health {
@@ -32,6 +34,15 @@ impl Health {
             registry,
             store,
             accepting: AtomicBool::new(false),
+            reloads: None,
+        }
+    }
+
+    /// The same, and it tells of configurations that were refused while the bridge runs.
+    pub fn watching_reloads(self, tally: Arc<Tally>) -> Self {
+        Self {
+            reloads: Some(tally),
+            ..self
         }
     }
 
@@ -61,6 +72,7 @@ impl Health {
             accepting: self.accepting.load(Ordering::Relaxed),
             store: self.store.as_ref().map(|health| health()),
             connectors: connectors.into_values().collect(),
+            refused: (self.reloads.as_ref()).and_then(|tally| tally.reloads.refusal()),
         }
     }
 }
@@ -74,6 +86,8 @@ pub struct Report {
     pub store: Option<store::Health>,
     /// Connectors that have devices, by name.
     pub connectors: Vec<ConnectorHealth>,
+    /// Why the last configuration that was read while the bridge runs was not taken over, if it was not.
+    pub refused: Option<Refusal>,
 }
 
 /// What somebody does not want to make readiness depend on.
@@ -193,6 +207,7 @@ mod tests {
                 accepting,
                 store: None,
                 connectors: connectors.to_vec(),
+                refused: None,
             };
             assert_eq!(report.is_ready(Excluded::default()), ready, "{report:?}");
             assert_eq!(report.is_ready(without_brokers), alone, "{report:?}");
@@ -210,6 +225,7 @@ mod tests {
                 accepting: true,
                 store: Some(store),
                 connectors: Vec::new(),
+                refused: None,
             };
             assert_eq!(report.is_ready(Excluded::default()), ready, "{report:?}");
             let without_store = Excluded {

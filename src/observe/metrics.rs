@@ -73,13 +73,24 @@ impl Metrics {
     }
 
     fn of_bridge(&self, text: &mut Exposition) {
-        let Sources { budget, health, .. } = &self.sources;
+        let Sources {
+            budget,
+            health,
+            tally,
+            ..
+        } = &self.sources;
+        let reloads = &tally.reloads;
         text.family(&f::BUILD_INFO)
             .sample(&[env!("CARGO_PKG_VERSION")], 1);
         text.single(
             &f::READY,
             u8::from(health.report().is_ready(Excluded::default())),
         );
+        let mut outcomes = text.family(&f::RELOADS);
+        outcomes.sample(&["applied"], reloads.applied());
+        outcomes.sample(&["refused"], reloads.refused());
+        text.single(&f::CONFIG_APPLIED, reloads.applied_at());
+        text.single(&f::RELOAD_REFUSED, u8::from(reloads.refusal().is_some()));
         text.single(&f::QUEUE_BYTES, budget.used());
         text.single(&f::QUEUE_LIMIT_BYTES, budget.limit());
     }

@@ -6,12 +6,14 @@
 //! - [`Tally`]: all of it
 //! - [`ConnectorTally`]: one connector's part
 //! - [`HttpTally`]: requests; [`ListenerFigures`]: connections
+//! - [`Reloads`]: what became of configurations that were read again
 //! - [`Histogram`]: how long things took
 
 mod connector;
 mod histogram;
 mod http;
 mod listener;
+mod reloads;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,6 +22,7 @@ pub use connector::{Answered, Cause, ConnectorTally, Counters, Source};
 pub use histogram::{BOUNDS, Histogram, Timings};
 pub use http::{HttpTally, Operation, OperationTally};
 pub use listener::ListenerFigures;
+pub use reloads::{Refusal, Reloads};
 
 use crate::device::ConnectorName;
 
@@ -27,6 +30,8 @@ use crate::device::ConnectorName;
 #[derive(Debug, Default)]
 pub struct Tally {
     connectors: Mutex<BTreeMap<ConnectorName, Arc<ConnectorTally>>>,
+    /// Configurations that were read while the bridge runs.
+    pub reloads: Reloads,
 }
 
 impl Tally {

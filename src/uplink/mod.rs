@@ -177,14 +177,21 @@ impl Uplinks {
         let Some(store) = &self.road.store else {
             return;
         };
-        for (id, backlog) in store.backlogs() {
+        for (id, _) in store.backlogs() {
             match self.registry.get(&id) {
                 Some(device) => self.drain(&device),
-                None => warn!(
-                    device = %id, uplinks = backlog.count,
-                    "uplinks are stored for a device that is not configured any more; they wait until it is"
-                ),
+                None => self.warn_of_orphans(&id),
             }
+        }
+    }
+
+    /// Tells of uplinks that are stored for a device which is not there.
+    pub(crate) fn warn_of_orphans(&self, id: &DeviceId) {
+        if let Some(backlog) = self.backlog(id) {
+            warn!(
+                device = %id, uplinks = backlog.count,
+                "uplinks are stored for a device that is not configured any more; they wait until it is"
+            );
         }
     }
 

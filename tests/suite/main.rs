@@ -27,6 +27,7 @@ mod page;
 mod paho;
 mod receipts;
 mod registry;
+mod reload;
 mod renewal;
 mod sap;
 mod sap_demo;

@@ -84,6 +84,11 @@ impl EventStream {
         self.events.wait_until(&what, enough).await
     }
 
+    /// Whether the stream has ended.
+    pub fn has_ended(&self) -> bool {
+        self.reader.is_finished()
+    }
+
     /// Waits until the server ends the stream (or the connection breaks), and returns everything it sent.
     pub async fn wait_end(&self) -> Vec<Event> {
         self.events.wait_end().await
