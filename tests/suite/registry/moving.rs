@@ -141,10 +141,19 @@ async fn what_is_stored_while_the_broker_is_away_moves_with_its_device() {
         network.admit();
     };
     let (waited, ()) = tokio::join!(waiting, moving);
-    assert_eq!(waited.status, 202, "{}", waited.text());
+    let mut expected = vec!["0", "1"];
+    match waited.status {
+        202 => expected.push("2"),
+        // It was behind the others in the queue alone, and has lost its place with the session.
+        _ => drop(problem(&waited, 503, "changing")),
+    }
     delivered(&bridge.http, "pump", "3").await;
-    let seen = observer.wait_count(4).await;
+    expected.push("3");
+    let seen = observer.wait_count(expected.len()).await;
     let seen: Vec<_> = seen.iter().map(|m| (m.topic.as_str(), m.text())).collect();
-    let expected = ["0", "1", "2", "3"].map(|text| ("z/pump/up", text));
+    let expected: Vec<_> = expected
+        .into_iter()
+        .map(|text| ("z/pump/up", text))
+        .collect();
     assert_eq!(seen, expected);
 }
