@@ -9,6 +9,8 @@ import { follow } from "./stream.js";
 /** How many are shown, and how much of each. */
 const SHOWN = 50;
 const LENGTH = 4000;
+/** JSON that is not longer stands on one line. */
+const LINE = 60;
 
 export class DownlinkPanel {
   #id = null;
@@ -109,9 +111,16 @@ function downlink(data) {
 }
 
 function payload(value) {
-  const text = typeof value === "string" ? value : JSON.stringify(value, null, 2);
+  const text = typeof value === "string" ? value : json(value);
   const cut = text.length > LENGTH ? `${text.slice(0, LENGTH)}\n… (${text.length} characters)` : text;
   return el("pre", { tabindex: "0" }, cut);
+}
+
+function json(value) {
+  const lines = JSON.stringify(value, null, 2);
+  // In JSON, a line only ends between values.
+  const line = lines.replaceAll(/\n */g, " ");
+  return line.length > LINE ? lines : line;
 }
 
 function gap(data) {

@@ -82,11 +82,12 @@ export class Model {
   #receipt(data) {
     const refused = data.platform?.status === "refused";
     const words = data.detail ?? data.platform?.messages?.join("; ") ?? data.reason ?? "";
-    const what = refused ? "the platform refused an uplink" : `an uplink was ${OUTCOMES[data.status] ?? data.status}`;
+    const outcome = refused ? REFUSED_BY_PLATFORM : (OUTCOMES[data.status] ?? { what: `an uplink was ${data.status}` });
     this.#fail({
       at: data.completed_at ?? data.accepted_at,
       device: data.device,
-      what: words ? `${what}: ${words}` : what,
+      what: words ? `${outcome.what}: ${words}` : outcome.what,
+      hint: outcome.hint,
     });
   }
 
@@ -129,10 +130,24 @@ export class Model {
   }
 }
 
+const REFUSED_BY_PLATFORM = {
+  what: "the platform refused an uplink",
+  hint: "compare the body with what the platform has been told of this device; this uplink is not sent again",
+};
+
 const OUTCOMES = {
-  refused: "refused",
-  expired: "not sent before it expired",
-  unknown: "sent, and never confirmed",
+  refused: {
+    what: "an uplink was refused",
+    hint: "the broker named the reason; what a device may publish is set up at the platform",
+  },
+  expired: {
+    what: "an uplink was not sent before it expired",
+    hint: "see why the device was not connected; how long uplinks are kept is configured",
+  },
+  unknown: {
+    what: "an uplink was sent, and never confirmed",
+    hint: "the connection was lost before the broker answered: it may have arrived",
+  },
 };
 
 /** Whether a session that is connecting does so because of its last error. */
