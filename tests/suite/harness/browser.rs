@@ -66,18 +66,10 @@ impl Browser {
     /// Starts it; fails with the command that installs it when it is not there.
     pub async fn start(screen: Screen) -> Self {
         let one = ONE.lock().await;
-        let driver = Program::start(
-            Command::new("chromedriver").args(["--port=0", "--log-level=WARNING"]),
-            INSTALL,
-        );
-        let started = "was started successfully on port ";
-        driver.stdout().wait_for(started).await;
-        let lines = driver.stdout().all();
-        let mut ports = lines.iter().filter_map(|line| line.split_once(started));
-        let port = ports.next().unwrap().1.trim_end_matches('.').parse();
+        let (driver, port) = start_driver().await;
         let mut browser = Self {
             client: Client::builder().no_proxy().build().unwrap(),
-            port: port.unwrap(),
+            port,
             session: String::new(),
             _driver: driver,
             profile: tempfile::tempdir().unwrap(),
@@ -252,6 +244,25 @@ impl Drop for Browser {
             let _ = stream.read_to_end(&mut Vec::new());
         }
     }
+}
+
+/// Starts a driver on a free port of its own.
+async fn start_driver() -> (Program, u16) {
+    let started = "was started successfully on port ";
+    // It looks for a port that is free on IPv6 and hopes that it is on IPv4, too; where it is not, it ends.
+    for _ in 0..10 {
+        let arguments = ["--port=0", "--log-level=WARNING"];
+        let driver = Program::start(Command::new("chromedriver").args(arguments), INSTALL);
+        let has_started = |lines: &[String]| lines.iter().any(|line| line.contains(started));
+        let lines = driver.stdout().wait_until_or_end(has_started).await;
+        let mut ports = lines.iter().filter_map(|line| line.split_once(started));
+        if let Some((_, port)) = ports.next() {
+            return (driver, port.trim_end_matches('.').parse().unwrap());
+        }
+        let no_port = lines.iter().any(|line| line.contains("port not available"));
+        assert!(no_port, "{lines:?}, {:?}", driver.stderr().all());
+    }
+    panic!("chromedriver found no free port");
 }
 
 fn capabilities(screen: Screen, profile: &Path) -> Value {

@@ -8,7 +8,8 @@ const named = (element) =>
   element.getAttribute("aria-label") ||
   (element.getAttribute("aria-labelledby") || "").split(" ").some((id) => document.getElementById(id)?.textContent.trim()) ||
   [...(element.labels ?? [])].some((label) => label.textContent.trim()) ||
-  element.textContent.trim();
+  // What is in a field, or can be chosen in it, does not say what it is for.
+  (!element.matches("input, select, textarea") && element.textContent.trim());
 for (const element of document.querySelectorAll("button, a[href], input, select, textarea, [role=img]")) {
   if (shown(element) && !named(element)) {
     wrong.push(`no name: ${about(element)}`);
