@@ -19,6 +19,7 @@ pub(super) fn text(dir: &Path, summary: &Summary) -> String {
     let mut text = format!(
         "Causeway demo: a bridge, and pretended platforms that check what akenza and SAP check.\n\n\
          \x20 bridge      {http}  (management: {management})\n\
+         \x20 pages       {http}/ shows what goes on, {http}/docs what can be asked\n\
          \x20 akenza      {mqtt}  {mqtts}\n\
          \x20 SAP         {sap}\n\
          \x20 console     {console}\n\

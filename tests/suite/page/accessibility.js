@@ -92,6 +92,15 @@ const luminance = (color) => {
   });
   return 0.2126 * r + 0.7152 * g + 0.0722 * b;
 };
+const ratio = (color, background) => {
+  const [light, dark] = [luminance(over(color, background)), luminance(background)].sort((a, b) => b - a);
+  return (light + 0.05) / (dark + 0.05);
+};
+for (const field of document.querySelectorAll("[placeholder]")) {
+  const { color } = getComputedStyle(field, "::placeholder");
+  const contrast = ratio(rgba(color), behind(field));
+  if (shown(field) && contrast < 4.5) wrong.push(`contrast ${contrast.toFixed(2)} of ${color}: ${field.placeholder}`);
+}
 const seen = new Set();
 const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
 while (walker.nextNode()) {
@@ -103,8 +112,7 @@ while (walker.nextNode()) {
   color[3] *= opacity(element);
   // Only there for those who point at it, or come by keyboard.
   if (color[3] === 0) continue;
-  const [light, dark] = [luminance(over(color, background)), luminance(background)].sort((a, b) => b - a);
-  const contrast = (light + 0.05) / (dark + 0.05);
+  const contrast = ratio(color, background);
   const size = Number.parseFloat(style.fontSize);
   const large = size >= 24 || (size >= 18.66 && Number(style.fontWeight) >= 700);
   if (contrast < (large ? 3 : 4.5)) {

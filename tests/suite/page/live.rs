@@ -88,6 +88,7 @@ async fn the_page_shows_what_goes_on_and_sends_a_test_uplink() {
         .until("the title", "document.title === 'Causeway'")
         .await;
     browser.until_text("#failures-list", "pump-1").await;
+    browser.until_text("#failures-list .hint", " ").await;
 
     // A device that is not there: the bridge's own words, and where they are explained.
     browser.fill("#test-device", "nobody").await;

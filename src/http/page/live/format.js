@@ -1,6 +1,7 @@
 // Numbers and times in words.
 
 const whole = new Intl.NumberFormat("en");
+const rough = new Intl.NumberFormat("en", { maximumSignificantDigits: 2 });
 const precise = new Intl.NumberFormat("en", { maximumSignificantDigits: 3 });
 const absolute = new Intl.DateTimeFormat("en", { dateStyle: "medium", timeStyle: "long" });
 const clock = new Intl.DateTimeFormat("en", { timeStyle: "medium", hourCycle: "h23" });
@@ -20,7 +21,7 @@ export const bridgeNow = () => Date.now() + ahead;
 export const count = (number) => whole.format(number);
 
 export function rate(number) {
-  return number < 0.005 ? "0" : precise.format(number);
+  return number < 0.005 ? "0" : number < 10 ? rough.format(number) : count(Math.round(number));
 }
 
 export function plural(number, one, many) {
