@@ -76,6 +76,27 @@ fn services_are_hardened_and_mount_what_is_there() {
     }
 }
 
+/// One Dockerfile for every architecture: it names none, neither by a platform nor in what it fetches.
+#[test]
+fn the_image_is_for_any_architecture() {
+    let dockerfile = file("Dockerfile");
+    let lines = dockerfile.lines().map(|line| line.trim().to_lowercase());
+    for line in lines.filter(|line| !line.starts_with('#')) {
+        for word in [
+            "amd64",
+            "x86",
+            "arm64",
+            "aarch64",
+            "--platform",
+            "target=",
+            "curl",
+            "wget",
+        ] {
+            assert!(!line.contains(word), "{word}: {line}");
+        }
+    }
+}
+
 #[test]
 fn prometheus_finds_the_bridge_and_grafana_finds_prometheus() {
     let config = file("docker/causeway.toml");
