@@ -2,12 +2,13 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, BytesMut};
-use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio_util::io::poll_read_buf;
 
 use super::codec::{Codec, CodecError, PublishParts};
@@ -23,6 +24,10 @@ const HIGH_WATER: usize = 256 * 1024;
 
 /// What a connection reads at once, at least.
 const READ_CHUNK: usize = 4 * 1024;
+
+/// What the buffers of a connection may still occupy when they are empty.
+const KEPT: usize = 512;
+const WRITTEN: usize = 16 * 1024;
 
 /// An MQTT connection on which CONNECT has been answered.
 #[derive(Debug)]
@@ -171,13 +176,15 @@ impl Connection {
         }
         if wrote {
             self.last_write = Instant::now();
+            if self.write.is_empty() && self.write.capacity() > WRITTEN {
+                self.write = BytesMut::new();
+            }
         }
         // TLS keeps encrypted bytes of its own back until it is flushed, and asks again when the socket has room.
         if let Poll::Ready(Err(error)) = Pin::new(&mut self.stream).poll_flush(cx) {
             return Poll::Ready(Err(error.into()));
         }
-        self.read.reserve(READ_CHUNK);
-        match poll_read_buf(Pin::new(&mut self.stream), cx, &mut self.read) {
+        match self.poll_read(cx) {
             Poll::Ready(Ok(0)) => Poll::Ready(Err(ConnectionError::Closed)),
             Poll::Ready(Ok(_)) => {
                 self.last_read = Instant::now();
@@ -187,6 +194,24 @@ impl Connection {
             Poll::Pending if congested && !self.is_congested() => Poll::Ready(Ok(())),
             Poll::Pending => Poll::Pending,
         }
+    }
+
+    /// An idle connection holds no buffer: what comes is read by way of the stack, unless a packet is awaited that room
+    /// was made for.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let stream = Pin::new(&mut self.stream);
+        if self.read.capacity() - self.read.len() >= READ_CHUNK && !self.read.is_empty() {
+            return poll_read_buf(stream, cx, &mut self.read);
+        }
+        let mut chunk = [MaybeUninit::uninit(); READ_CHUNK];
+        let mut chunk = ReadBuf::uninit(&mut chunk);
+        let read = stream.poll_read(cx, &mut chunk);
+        if read.is_pending() && self.read.is_empty() && self.read.capacity() > KEPT {
+            self.read = BytesMut::new();
+        }
+        std::task::ready!(read)?;
+        self.read.extend_from_slice(chunk.filled());
+        Poll::Ready(Ok(chunk.filled().len()))
     }
 
     /// When bytes last came.

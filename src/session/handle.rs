@@ -5,10 +5,10 @@ use std::sync::atomic::Ordering;
 
 use tokio::sync::mpsc;
 
-use super::budget::{Budget, Share};
+use super::budget::Budget;
 use super::outcome::Publish;
 use super::status::Status;
-use super::ticket::{Slip, Ticket, ticket};
+use super::ticket::{Entry, Ticket, ticket};
 
 /// A session's door: cheap to clone, never blocks.
 #[derive(Debug, Clone)]
@@ -18,7 +18,7 @@ pub struct SessionHandle {
     budget: Arc<Budget>,
 }
 
-/// What a session is told.
+/// What a session is told. As small as a pointer: every session's queue makes room for 32 of them at once.
 #[derive(Debug)]
 pub(super) enum Command {
     /// Publish this.
@@ -27,15 +27,6 @@ pub(super) enum Command {
     Connect,
     /// Connect if you are not connected, without waiting any longer.
     Retry,
-}
-
-/// A publish on its way to the broker.
-#[derive(Debug)]
-pub(super) struct Entry {
-    pub(super) publish: Publish,
-    pub(super) slip: Slip,
-    /// Its bytes in the budget, given back when the entry is gone.
-    pub(super) _share: Option<Share>,
 }
 
 /// A session takes no more at the moment, or at all.
@@ -67,16 +58,21 @@ impl SessionHandle {
 
     /// Queues a publish, in the order of the calls. The ticket tells what became of it.
     pub fn submit(&self, publish: Publish) -> Result<Ticket, SubmitError> {
+        self.queue(publish, false)
+    }
+
+    /// The same for one that is about to be kept elsewhere as well: a refused connection does not settle it.
+    pub fn submit_beside(&self, publish: Publish) -> Result<Ticket, SubmitError> {
+        self.queue(publish, true)
+    }
+
+    fn queue(&self, publish: Publish, patient: bool) -> Result<Ticket, SubmitError> {
         let share = self
             .budget
             .take(publish.payload.len())
             .ok_or(SubmitError::Full)?;
-        let (ticket, slip) = ticket(false);
-        match self.commands.try_send(Command::Publish(Entry {
-            publish,
-            slip,
-            _share: Some(share),
-        })) {
+        let (ticket, entry) = ticket(publish, Some(share), patient);
+        match self.commands.try_send(Command::Publish(entry)) {
             Ok(()) => Ok(ticket),
             Err(mpsc::error::TrySendError::Full(_)) => Err(SubmitError::Full),
             Err(mpsc::error::TrySendError::Closed(_)) => Err(SubmitError::Closed),
@@ -86,12 +82,7 @@ impl SessionHandle {
     /// Queues a publish that is kept elsewhere as well: waits for room, is not settled by a refused connection, and is
     /// not counted in the budget. The caller bounds how many there are at a time.
     pub async fn submit_patiently(&self, publish: Publish) -> Result<Ticket, SubmitError> {
-        let (ticket, slip) = ticket(true);
-        let entry = Entry {
-            publish,
-            slip,
-            _share: None,
-        };
+        let (ticket, entry) = ticket(publish, None, true);
         match self.commands.send(Command::Publish(entry)).await {
             Ok(()) => Ok(ticket),
             Err(_) => Err(SubmitError::Closed),
@@ -150,12 +141,13 @@ impl Detached {
         loop {
             match self.commands.recv().await {
                 Some(Command::Publish(entry)) => {
-                    assert!(entry.slip.mark_sent());
+                    assert!(entry.mark_sent());
+                    let publish = entry.publish().clone();
                     match outcome {
-                        Some(outcome) => entry.slip.settle(outcome),
-                        None => std::mem::forget(entry.slip),
+                        Some(outcome) => entry.settle(outcome),
+                        None => std::mem::forget(entry),
                     }
-                    return entry.publish;
+                    return publish;
                 }
                 Some(Command::Connect | Command::Retry) => {}
                 None => panic!("all handles are gone"),

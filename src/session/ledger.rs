@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use super::handle::Entry;
+use super::ticket::Entry;
 
 /// Sent and unsettled publishes of QoS 1 and 2.
 #[derive(Debug)]
@@ -41,9 +41,7 @@ impl Ledger {
 
     /// Which message is the oldest.
     pub(super) fn first(&self) -> Option<usize> {
-        self.in_flight
-            .front()
-            .map(|first| first.entry.slip.identity())
+        self.in_flight.front().map(|first| first.entry.identity())
     }
 
     /// When the oldest one was sent.
@@ -99,7 +97,7 @@ impl Ledger {
     /// the outcome is unknown and that it will not be repeated.
     pub(super) fn take_for_repeat(&mut self) -> VecDeque<InFlight> {
         let mut taken = std::mem::take(&mut self.in_flight);
-        taken.retain(|sent| sent.released || sent.entry.slip.is_wanted());
+        taken.retain(|sent| sent.released || sent.entry.is_wanted());
         taken
     }
 
@@ -126,7 +124,6 @@ mod tests {
     use crate::topic::TopicName;
 
     fn entry(payload: &'static str) -> (Ticket, Entry) {
-        let (ticket, slip) = ticket(false);
         let publish = Publish {
             topic: TopicName::parse("t").unwrap(),
             payload: payload.into(),
@@ -137,20 +134,13 @@ mod tests {
             traceparent: None,
         };
         let share = Budget::new(100).take(1).unwrap();
-        (
-            ticket,
-            Entry {
-                publish,
-                slip,
-                _share: Some(share),
-            },
-        )
+        ticket(publish, Some(share), false)
     }
 
     fn payloads(taken: &VecDeque<InFlight>) -> Vec<(u16, &[u8])> {
         taken
             .iter()
-            .map(|sent| (sent.pkid, &sent.entry.publish.payload[..]))
+            .map(|sent| (sent.pkid, &sent.entry.publish().payload[..]))
             .collect()
     }
 
@@ -172,7 +162,7 @@ mod tests {
         let mut tickets = Vec::new();
         for payload in ["a", "b", "c", "d"] {
             let (ticket, entry) = entry(payload);
-            entry.slip.mark_sent();
+            entry.mark_sent();
             let pkid = ledger.next_pkid();
             ledger.sent(pkid, entry);
             tickets.push(ticket);

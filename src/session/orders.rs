@@ -15,7 +15,8 @@ use crate::secret::Secret;
 /// session is connected or not. What was submitted to the session keeps its place.
 #[derive(Debug, Clone)]
 pub struct SessionControl {
-    orders: mpsc::UnboundedSender<Order>,
+    /// Boxed: every session's channel makes room for 32 of them at once, and most get none.
+    orders: mpsc::UnboundedSender<Box<Order>>,
     urgent: Arc<Urgent>,
     status: Arc<Status>,
 }
@@ -85,7 +86,7 @@ impl SessionControl {
             self.urgent.open.fetch_add(1, Ordering::Release);
         }
         // A session that has ended obeys no more.
-        let _ = self.orders.send(order);
+        let _ = self.orders.send(Box::new(order));
         if urgent {
             self.urgent.given.notify_one();
         }
@@ -111,7 +112,7 @@ impl Urgent {
 /// The session's end.
 #[derive(Debug)]
 pub(super) struct Orders {
-    receiver: mpsc::UnboundedReceiver<Order>,
+    receiver: mpsc::UnboundedReceiver<Box<Order>>,
     pub(super) urgent: Arc<Urgent>,
     /// How many were taken.
     pub(super) taken: u64,
@@ -137,7 +138,7 @@ impl Orders {
     /// The next order; never, when nobody is left to give one. Cancel-safe.
     pub(super) async fn next(&mut self) -> Order {
         match self.receiver.recv().await {
-            Some(order) => self.took(order),
+            Some(order) => self.took(*order),
             None => std::future::pending().await,
         }
     }
@@ -145,7 +146,7 @@ impl Orders {
     /// The next order, if it is there.
     pub(super) fn try_next(&mut self) -> Option<Order> {
         let order = self.receiver.try_recv().ok()?;
-        Some(self.took(order))
+        Some(self.took(*order))
     }
 
     fn took(&mut self, order: Order) -> Order {

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
 
 use super::backoff::{Backoff, Close, Ended, Lived, STABLE, is_final, jitter};
-use super::handle::{Command, Entry, SessionHandle};
+use super::handle::{Command, SessionHandle};
 use super::ledger::{InFlight, Ledger};
 use super::live;
 use super::obey::Demand;
@@ -20,6 +20,7 @@ use super::spec::{SessionSpec, Shared};
 use super::status::{State, Status};
 use super::suspect::Suspect;
 use super::telling::Telling;
+use super::ticket::Entry;
 use crate::mqtt::codec::Codec;
 use crate::mqtt::connection::{Connection, ConnectionError};
 use crate::mqtt::packet::ConnAck;
@@ -202,7 +203,7 @@ impl Session {
             );
             self.status.count(1, |counters| &counters.refused);
             self.suspect.clear();
-            entry.slip.settle(Outcome::Refused {
+            entry.settle(Outcome::Refused {
                 reason: Reason::UNSPECIFIED,
                 text: Some(
                     "the broker closes the connection whenever it receives this message".into(),
@@ -337,13 +338,10 @@ impl Session {
     /// Waits for the next attempt; `false` when the session ends.
     async fn wait(&mut self, wait: Wait, shared: &Shared) -> bool {
         if let Some(why) = &wait.refuse {
-            let (patient, refused) = self
-                .held
-                .drain(..)
-                .partition(|entry| entry.slip.is_patient());
+            let (patient, refused) = self.held.drain(..).partition(|entry| entry.is_patient());
             self.held = patient;
             for entry in Vec::from(refused) {
-                entry.slip.settle(Outcome::NotSent(why.clone()));
+                entry.settle(Outcome::NotSent(why.clone()));
             }
         }
         let sleep = tokio::time::sleep_until(wait.until.into());
@@ -352,7 +350,7 @@ impl Session {
         loop {
             if self.held.len() >= self.spec.queue {
                 // Messages that nobody waits for any more must not fill the queue while there is no connection.
-                self.held.retain(|entry| entry.slip.is_wanted());
+                self.held.retain(|entry| entry.is_wanted());
             }
             self.tell_held();
             let room = self.held.len() < self.spec.queue;
@@ -383,11 +381,11 @@ impl Session {
                         }
                     }
                     Some(Command::Publish(entry)) => match &wait.refuse {
-                        Some(why) if !entry.slip.is_patient() && !wait.may_be_tried() => {
-                            entry.slip.settle(Outcome::NotSent(why.clone()));
+                        Some(why) if !entry.is_patient() && !wait.may_be_tried() => {
+                            entry.settle(Outcome::NotSent(why.clone()));
                         }
                         refused => {
-                            let on_demand = refused.is_some() && !entry.slip.is_patient();
+                            let on_demand = refused.is_some() && !entry.is_patient();
                             self.held.push_back(entry);
                             if on_demand {
                                 return true;
@@ -407,10 +405,10 @@ impl Session {
             }
         }
         for entry in self.held.drain(..) {
-            entry.slip.settle(Outcome::NotSent(NotSent::Closing));
+            entry.settle(Outcome::NotSent(NotSent::Closing));
         }
         for sent in self.repeat.drain(..) {
-            sent.entry.slip.settle(Outcome::Unconfirmed);
+            sent.entry.settle(Outcome::Unconfirmed);
         }
         self.status.enter(State::Closed);
         debug!(connector = %self.spec.connector, client_id = %self.shown_client_id, "session ended");

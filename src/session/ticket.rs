@@ -1,22 +1,25 @@
-//! The two halves of one publish: the [`Ticket`] that a request waits on, and the [`Slip`] that the session settles.
+//! The two halves of one publish: the [`Ticket`] that a request waits on, and the [`Entry`] that the session sends and
+//! settles.
 //!
 //! A request that gives up must know whether its message can still reach the broker. Both halves therefore share one
 //! small state: a message that was not sent is withdrawn for good, one that was sent is unconfirmed and not repeated.
+//! The message lies beside it, in the same allocation, and is not moved on its way through queue and ledger.
 
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use super::outcome::Outcome;
+use super::budget::Share;
+use super::outcome::{Outcome, Publish};
 
 /// The waiting half. Dropped unsettled, it withdraws its message.
 #[derive(Debug)]
-pub struct Ticket(Arc<Mutex<Shared>>);
+pub struct Ticket(Arc<Message>);
 
 /// The session's half.
 #[derive(Debug)]
-pub(super) struct Slip(Arc<Mutex<Shared>>);
+pub(super) struct Entry(Arc<Message>);
 
 /// What is known of a message whose request gave up.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,7 +33,15 @@ pub enum Withdrawn {
 }
 
 #[derive(Debug)]
-struct Shared {
+struct Message {
+    publish: Publish,
+    /// Its bytes in the budget, given back when both halves are gone.
+    _share: Option<Share>,
+    progress: Mutex<Progress>,
+}
+
+#[derive(Debug)]
+struct Progress {
     state: State,
     /// How often it was written to a connection.
     attempts: u32,
@@ -47,13 +58,17 @@ enum State {
 }
 
 /// Both halves of a new publish.
-pub(super) fn ticket(patient: bool) -> (Ticket, Slip) {
-    let shared = Arc::new(Mutex::new(Shared {
-        state: State::Queued(None),
-        attempts: 0,
-        patient,
-    }));
-    (Ticket(Arc::clone(&shared)), Slip(shared))
+pub(super) fn ticket(publish: Publish, share: Option<Share>, patient: bool) -> (Ticket, Entry) {
+    let message = Arc::new(Message {
+        publish,
+        _share: share,
+        progress: Mutex::new(Progress {
+            state: State::Queued(None),
+            attempts: 0,
+            patient,
+        }),
+    });
+    (Ticket(Arc::clone(&message)), Entry(message))
 }
 
 impl Ticket {
@@ -106,7 +121,12 @@ impl Drop for Ticket {
     }
 }
 
-impl Slip {
+impl Entry {
+    /// What is to be sent.
+    pub(super) fn publish(&self) -> &Publish {
+        &self.0.publish
+    }
+
     /// Tells one message from another for as long as it lives.
     pub(super) fn identity(&self) -> usize {
         Arc::as_ptr(&self.0).addr()
@@ -154,55 +174,73 @@ impl Slip {
     }
 }
 
-fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
-    shared.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(message: &Message) -> MutexGuard<'_, Progress> {
+    message
+        .progress
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::Qos;
     use crate::mqtt::reason::Reason;
+    use crate::topic::TopicName;
 
     const DELIVERED: Outcome = Outcome::Delivered {
         reason: Reason::SUCCESS,
     };
 
+    fn halves() -> (Ticket, Entry) {
+        let publish = Publish {
+            topic: TopicName::parse("t").unwrap(),
+            payload: "1".into(),
+            content_type: None,
+            qos: Qos::AtLeastOnce,
+            retain: false,
+            expires_at: None,
+            traceparent: None,
+        };
+        ticket(publish, None, false)
+    }
+
     #[test]
     fn a_message_withdrawn_before_it_was_sent_is_never_sent() {
-        let (ticket, slip) = ticket(false);
+        let (ticket, entry) = halves();
         assert_eq!(ticket.withdraw(), Withdrawn::NotSent);
-        assert!(!slip.mark_sent());
+        assert!(!entry.mark_sent());
     }
 
     #[test]
     fn a_message_withdrawn_after_it_was_sent_is_unconfirmed_and_not_repeated() {
-        let (ticket, slip) = ticket(false);
-        assert!(slip.mark_sent());
-        assert!(slip.is_wanted() && slip.mark_sent());
+        let (ticket, entry) = halves();
+        assert!(entry.mark_sent());
+        assert!(entry.is_wanted() && entry.mark_sent());
         assert_eq!(ticket.withdraw(), Withdrawn::Unconfirmed);
-        assert!(!slip.is_wanted());
+        assert!(!entry.is_wanted());
     }
 
     #[test]
     fn an_outcome_that_came_first_is_not_lost() {
-        let (ticket, slip) = ticket(false);
-        slip.settle(DELIVERED);
+        let (ticket, entry) = halves();
+        entry.settle(DELIVERED);
         assert_eq!(ticket.withdraw(), Withdrawn::Settled(DELIVERED));
     }
 
     #[test]
     fn a_dropped_request_withdraws_its_message() {
-        let (ticket, slip) = ticket(false);
+        let (ticket, entry) = halves();
         drop(ticket);
-        assert!(!slip.mark_sent());
+        assert!(!entry.mark_sent());
     }
 
     #[tokio::test]
     async fn settling_wakes_the_request() {
-        let (ticket, slip) = ticket(false);
+        let (ticket, entry) = halves();
         let waiting = tokio::spawn(ticket);
         tokio::task::yield_now().await;
-        slip.settle(DELIVERED);
+        entry.settle(DELIVERED);
         assert_eq!(waiting.await.unwrap(), DELIVERED);
     }
 }

@@ -51,7 +51,7 @@ use crate::device::DeviceId;
 use crate::message::{Uplink, UplinkId};
 use crate::profile::UplinkTopic;
 use crate::registry::{self, Device, Registry};
-use crate::session::{Publish, SubmitError};
+use crate::session::{Publish, State, SubmitError};
 use crate::store::Engine;
 use crate::store::records::{Backlog, BodyHash, ReceiptStatus};
 use crate::tally::Answered;
@@ -327,13 +327,19 @@ impl Uplinks {
             receipt,
             replayed: false,
         };
-        let stored_first = wishes.respond_async || device.lane.is_stored();
-        if stored_first && self.road.store.is_some() {
-            let receipt = self
-                .road
-                .deliver_stored(device, order, None, wishes)
-                .await?;
-            return confirmed(receipt).map(fresh);
+        let has_store = self.road.store.is_some();
+        let is_stored = device.lane.is_stored();
+        if has_store && (wishes.respond_async || is_stored) {
+            // To the disk and to the broker at the same time where nothing stands before it: neither waits for the other.
+            if !is_stored
+                && device.session.status().state() == State::Connected
+                && let Ok(ticket) = device.session.submit_beside(publish)
+            {
+                let receipt = self.road.store_beside(device, order, ticket).await;
+                return receipt.map(fresh);
+            }
+            let receipt = self.road.deliver_stored(device, order, None, wishes);
+            return receipt.await.and_then(confirmed).map(fresh);
         }
         match device.session.submit(publish) {
             Ok(ticket) => self
@@ -341,7 +347,7 @@ impl Uplinks {
                 .await_direct(device, order, ticket, wishes.wait)
                 .await
                 .map(fresh),
-            Err(SubmitError::Full) if self.road.store.is_some() => self
+            Err(SubmitError::Full) if has_store => self
                 .road
                 .deliver_stored(device, order, None, wishes)
                 .await

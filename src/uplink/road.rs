@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -19,8 +19,8 @@ use super::{Accepted, Wishes, drain};
 use crate::message::{Qos, Uplink, UplinkId};
 use crate::registry::Device;
 use crate::session::{Outcome, Ticket, Withdrawn};
-use crate::store::Engine;
-use crate::store::records::{Begun, BodyHash, KeyedAnswer, ReceiptStatus};
+use crate::store::records::{Begun, BodyHash, KeyedAnswer, QueuedUplink, ReceiptStatus};
+use crate::store::{Engine, StoreError};
 use crate::telemetry::Tracer;
 
 /// How often a request that waits looks whether the program ends, or its device leaves the session.
@@ -129,35 +129,66 @@ impl Road {
     ) -> Result<Receipt, UplinkError> {
         let until = Instant::now() + wait;
         if let Some(outcome) = self.wait_for(&mut ticket, until, device).await {
-            let attempts = ticket.attempts();
-            let settled = order.settled(outcome, attempts);
-            let mut receipt =
-                settled.inspect_err(|error| self.tell_failed(&order, attempts, error))?;
-            self.recent.put(receipt.clone());
-            if order.expects_answer
-                && let Some(answer) = self.desk.recorded(order.id)
-            {
-                self.recent.answered(order.id, &device.id, &answer);
-                self.desk.written(order.id, &answer);
-                receipt.platform = Some(answer);
-            }
-            if let Some(at) = receipt.completed_at {
-                device.lane.set_delivered_at(at);
-            }
-            self.feed.tell(|| receipt.clone());
-            return Ok(receipt);
+            return self.settle_direct(device, &order, outcome, ticket.attempts());
         }
         // What is stored of a device that is gone would stay there.
         if self.store.is_none() || device.lane.is_closed() {
             let given_up = order.given_up(ticket, || not_sent(device));
             return given_up.inspect_err(|error| self.tell_failed(&order, 1, error));
         }
+        self.store_beside(device, order, ticket).await
+    }
+
+    /// Settles an uplink that is not stored.
+    fn settle_direct(
+        &self,
+        device: &Device,
+        order: &Order,
+        outcome: Outcome,
+        attempts: u32,
+    ) -> Result<Receipt, UplinkError> {
+        let settled = order.settled(outcome, attempts);
+        let mut receipt = settled.inspect_err(|error| self.tell_failed(order, attempts, error))?;
+        self.recent.put(receipt.clone());
+        if order.expects_answer
+            && let Some(answer) = self.desk.recorded(order.id)
+        {
+            self.recent.answered(order.id, &device.id, &answer);
+            self.desk.written(order.id, &answer);
+            receipt.platform = Some(answer);
+        }
+        if let Some(at) = receipt.completed_at {
+            device.lane.set_delivered_at(at);
+        }
+        self.feed.tell(|| receipt.clone());
+        Ok(receipt)
+    }
+
+    /// Stores an uplink that is in its session's queue, where it keeps its place, and answers when it is on disk.
+    pub(super) async fn store_beside(
+        self: &Arc<Self>,
+        device: &Traveller,
+        order: Order,
+        ticket: Ticket,
+    ) -> Result<Receipt, UplinkError> {
+        let Some(store) = self.store.clone() else {
+            return Err(not_sent(device));
+        };
+        ticket.make_patient();
+        // Here, and not in the task: in the order in which they came to the session.
+        let seq = store.next_seq();
+        device.lane.begin_shadow(seq);
+        let stored = drain::queued(&order.uplink, order.qos, seq, order.id, order.accepted_at);
+        let (told, answer) = oneshot::channel();
         // Not the request's own task: a client that goes away now must not leave the uplink half stored.
-        let (road, device) = (Arc::clone(self), device.clone());
-        let storing = self
-            .tasks
-            .spawn(async move { road.store_shadow(device, order, ticket).await });
-        storing.await.unwrap_or(Err(UplinkError::Closing))
+        let shadow = Shadow {
+            road: Arc::clone(self),
+            device: device.clone(),
+            order,
+            ticket,
+        };
+        self.tasks.spawn(shadow.run(store, stored, told));
+        answer.await.unwrap_or(Err(UplinkError::Closing))
     }
 
     /// What comes of something until then; looks up now and then, for the end of the program and of the device's session.
@@ -182,48 +213,12 @@ impl Road {
     /// the device leaves the session.
     pub(super) async fn settlement(&self, device: &Device, ticket: &mut Ticket) -> Option<Outcome> {
         tokio::select! {
+            // Mostly it is there already, and then nothing else need be looked at.
+            biased;
             outcome = &mut *ticket => Some(outcome),
             () = self.shutdown.cancelled() => None,
             () = device.tenure.over() => last_settlement(ticket, Instant::now() + SETTLE).await,
         }
-    }
-
-    /// Stores an uplink that keeps its place in the session's queue.
-    pub(super) async fn store_shadow(
-        self: Arc<Self>,
-        device: Traveller,
-        order: Order,
-        mut ticket: Ticket,
-    ) -> Result<Receipt, UplinkError> {
-        let Some(store) = &self.store else {
-            return Err(not_sent(&device));
-        };
-        ticket.make_patient();
-        let stored = drain::queued(
-            &order.uplink,
-            order.qos,
-            store.next_seq(),
-            order.id,
-            order.accepted_at,
-        );
-        device.lane.begin_shadow(stored.seq);
-        if let Err(error) = store.enqueue(stored.clone(), None).await {
-            device.lane.end_shadow(stored.seq);
-            let given_up = order.given_up(ticket, || error.into());
-            return given_up.inspect_err(|error| self.tell_failed(&order, 1, error));
-        }
-        let queued = order.receipt(ReceiptStatus::Queued);
-        self.feed.tell(|| queued.clone());
-        let road = Arc::clone(&self);
-        self.tasks.spawn(async move {
-            if let Some(outcome) = road.settlement(&device, &mut ticket).await {
-                road.settle_stored(&device, &stored, ticket.attempts(), outcome);
-            }
-            // What is not settled is no longer in a session's queue once the ticket is gone.
-            drop(ticket);
-            device.lane.end_shadow(stored.seq);
-        });
-        Ok(queued)
     }
 
     /// Stores an uplink first and lets the drain send it. The receipt may be of a refusal.
@@ -349,6 +344,58 @@ impl Road {
             self.tasks
                 .spawn(drain::drain(Arc::clone(self), store, device.clone()));
         }
+    }
+}
+
+/// An uplink that is in its session's queue and in the store.
+struct Shadow {
+    road: Arc<Road>,
+    device: Traveller,
+    order: Order,
+    ticket: Ticket,
+}
+
+impl Shadow {
+    /// Has it stored, tells the request, and settles it when the broker has.
+    async fn run(
+        self,
+        store: Arc<dyn Engine>,
+        stored: QueuedUplink,
+        told: oneshot::Sender<Result<Receipt, UplinkError>>,
+    ) {
+        let seq = stored.seq;
+        if let Err(error) = store.enqueue(stored.clone(), None).await {
+            self.device.lane.end_shadow(seq);
+            // A request that has gone needs no answer.
+            let _ = told.send(self.not_stored(error).await);
+            return;
+        }
+        let Self {
+            road,
+            device,
+            order,
+            mut ticket,
+        } = self;
+        let queued = order.receipt(ReceiptStatus::Queued);
+        road.feed.tell(|| queued.clone());
+        let _ = told.send(Ok(queued));
+        if let Some(outcome) = road.settlement(&device, &mut ticket).await {
+            road.settle_stored(&device, &stored, ticket.attempts(), outcome);
+        }
+        // What is not settled is no longer in a session's queue once the ticket is gone.
+        drop(ticket);
+        device.lane.end_shadow(seq);
+    }
+
+    /// The store does not take it: what was sent may still be confirmed, and the rest is not sent any more.
+    async fn not_stored(mut self, error: StoreError) -> Result<Receipt, UplinkError> {
+        let until = Instant::now() + SETTLE;
+        if let Some(outcome) = last_settlement(&mut self.ticket, until).await {
+            let attempts = self.ticket.attempts();
+            return (self.road).settle_direct(&self.device, &self.order, outcome, attempts);
+        }
+        let given_up = self.order.given_up(self.ticket, || error.into());
+        given_up.inspect_err(|error| self.road.tell_failed(&self.order, 1, error))
     }
 }
 

@@ -4,7 +4,7 @@
 //! ends too early in the same way as one that has not arrived completely. PUBLISH and the acknowledgements are
 //! written here: they are the per-message path, and `rumqttc` would have topic and content type copied first.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use super::packet::{Ack, AckKind, Packet};
 use super::reason::Reason;
@@ -79,14 +79,17 @@ impl Codec {
             stream.reserve(frame.total() - stream.len());
             return Ok(None);
         }
-        let bytes = stream.split_to(frame.total());
-        let body = &bytes[frame.header..];
-        if let Some(ack) = short_ack(self.version, bytes[0], body) {
+        let body = &stream[frame.header..frame.total()];
+        if let Some(ack) = short_ack(self.version, stream[0], body) {
+            // Not split off, which would share the buffer and so allocate.
+            stream.advance(frame.total());
             return Ok(Some(Packet::Ack(ack)));
         }
-        if let Some(disconnect) = short_disconnect(self.version, bytes[0], body) {
+        if let Some(disconnect) = short_disconnect(self.version, stream[0], body) {
+            stream.advance(frame.total());
             return Ok(Some(disconnect));
         }
+        let bytes = stream.split_to(frame.total());
         match self.version {
             MqttVersion::V5 => v5::decode(bytes, frame.header).map(Some),
             MqttVersion::V311 => v3::decode(bytes, frame.header).map(Some),

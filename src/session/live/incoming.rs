@@ -81,7 +81,7 @@ impl Live<'_> {
             return Ok(());
         };
         let status = &self.session.status;
-        entry.slip.settle(if ack.reason.is_error() {
+        entry.settle(if ack.reason.is_error() {
             status.count(1, |counters| &counters.refused);
             Outcome::Refused {
                 reason: ack.reason,

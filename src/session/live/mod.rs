@@ -173,7 +173,7 @@ impl Live<'_> {
             .session
             .repeat
             .front()
-            .map(|sent| sent.entry.slip.identity());
+            .map(|sent| sent.entry.identity());
         self.probation = first.is_some_and(|first| self.session.suspect.on_probation(first));
         if self.probation {
             // Nothing is sent before the link is proven to work; see `suspect`.

@@ -8,8 +8,9 @@ use crate::message::Qos;
 use crate::mqtt::codec::PublishParts;
 use crate::mqtt::connection::Connection;
 use crate::mqtt::packet::{AckKind, ConnAck};
-use crate::session::handle::{Command, Entry};
+use crate::session::handle::Command;
 use crate::session::outcome::{NotSent, Outcome, Publish};
+use crate::session::ticket::Entry;
 
 /// What the broker takes, as far as it has said so.
 pub(super) struct Limits {
@@ -47,12 +48,12 @@ impl Live<'_> {
         {
             if same && sent.released {
                 self.acknowledge(AckKind::PubRel, sent.pkid)?;
-            } else if let Some(at) = sent.entry.publish.expires_at
+            } else if let Some(at) = sent.entry.publish().expires_at
                 && at <= Instant::now()
             {
-                sent.entry.slip.settle(Outcome::Expired);
+                sent.entry.settle(Outcome::Expired);
                 continue;
-            } else if !sent.entry.slip.mark_sent() {
+            } else if !sent.entry.mark_sent() {
                 continue;
             } else {
                 sent.released = false;
@@ -60,7 +61,7 @@ impl Live<'_> {
                     sent.pkid = self.session.ledger.next_pkid();
                 }
                 self.connection
-                    .queue_publish(parts(&sent.entry.publish, sent.pkid, same))?;
+                    .queue_publish(parts(sent.entry.publish(), sent.pkid, same))?;
             }
             self.session.ledger.repeated(sent);
             repeated += 1;
@@ -103,7 +104,7 @@ impl Live<'_> {
         let Some(pace) = &self.session.spec.pace else {
             return false;
         };
-        if !entry.slip.is_patient() {
+        if !entry.is_patient() {
             return false;
         }
         let now = Instant::now();
@@ -113,31 +114,26 @@ impl Live<'_> {
     }
 
     pub(super) fn send(&mut self, entry: Entry) -> Result<(), End> {
-        if let Some(why) = self.obstacle(&entry.publish) {
-            entry.slip.settle(Outcome::NotSent(why));
+        if let Some(why) = self.obstacle(entry.publish()) {
+            entry.settle(Outcome::NotSent(why));
             return Ok(());
         }
-        if entry
-            .publish
-            .expires_at
-            .is_some_and(|at| at <= Instant::now())
-        {
-            entry.slip.settle(Outcome::Expired);
+        let publish = entry.publish();
+        if publish.expires_at.is_some_and(|at| at <= Instant::now()) {
+            entry.settle(Outcome::Expired);
             return Ok(());
         }
-        if !entry.slip.mark_sent() {
+        if !entry.mark_sent() {
             return Ok(());
         }
-        if entry.publish.qos == Qos::AtMostOnce {
-            self.connection
-                .queue_publish(parts(&entry.publish, 0, false))?;
+        if publish.qos == Qos::AtMostOnce {
+            self.connection.queue_publish(parts(publish, 0, false))?;
             self.session.status.count(1, |counters| &counters.delivered);
-            entry.slip.settle(Outcome::Sent);
+            entry.settle(Outcome::Sent);
             return Ok(());
         }
         let pkid = self.session.ledger.next_pkid();
-        self.connection
-            .queue_publish(parts(&entry.publish, pkid, false))?;
+        self.connection.queue_publish(parts(publish, pkid, false))?;
         self.session.ledger.sent(pkid, entry);
         Ok(())
     }
