@@ -185,7 +185,11 @@ mod tests {
         assert!(operations.len() > 15, "{}", operations.len());
         for operation in operations {
             let samples: Vec<_> = operation.samples().collect();
-            assert!(!samples.is_empty(), "{}", operation.path);
+            let what = format!("{} {}", operation.method, operation.path);
+            assert!(
+                !samples.is_empty(),
+                "{what}: a parameter or the body has no example"
+            );
             for sample in samples {
                 assert!(sample.starts_with("curl "), "{sample}");
                 assert!(!sample.contains('{') || sample.contains('\''), "{sample}");
