@@ -40,7 +40,17 @@ impl Qos {
 
 /// A media type (RFC 9110 §8.3.1) as it travels in MQTT 5's ContentType property.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct ContentType(Arc<str>);
+pub struct ContentType(Text);
+
+/// What nearly all of them are costs neither an allocation nor a counter that all requests share.
+#[derive(Clone, PartialEq, Eq, Hash)]
+enum Text {
+    /// `application/json`, always.
+    Json,
+    Other(Arc<str>),
+}
+
+const JSON: &str = "application/json";
 
 /// The content type is not one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -52,8 +62,11 @@ pub struct ContentTypeError;
 impl ContentType {
     /// Takes a header's value: `application/json; charset=utf-8`.
     pub fn parse(text: &str) -> Result<Self, ContentTypeError> {
+        if text == JSON {
+            return Ok(Self::json());
+        }
         let text = text.trim();
-        let essence = text.split(';').next().unwrap_or_default().trim_end();
+        let essence = essence(text);
         let token = |part: &str| {
             !part.is_empty()
                 && part
@@ -64,26 +77,29 @@ impl ContentType {
             .split_once('/')
             .is_some_and(|(kind, sub)| token(kind) && token(sub));
         let visible = text.len() <= 255 && text.bytes().all(|b| (b' '..=b'~').contains(&b));
-        if shaped && visible {
-            Ok(Self(text.into()))
-        } else {
-            Err(ContentTypeError)
+        match shaped && visible {
+            true if text == JSON => Ok(Self::json()),
+            true => Ok(Self(Text::Other(text.into()))),
+            false => Err(ContentTypeError),
         }
     }
 
     /// `application/json`.
     pub fn json() -> Self {
-        Self("application/json".into())
+        Self(Text::Json)
     }
 
     /// The whole value, parameters included.
     pub fn as_str(&self) -> &str {
-        &self.0
+        match &self.0 {
+            Text::Json => JSON,
+            Text::Other(text) => text,
+        }
     }
 
     /// Type and subtype without parameters, in the case they were written in.
     pub fn essence(&self) -> &str {
-        self.0.split(';').next().unwrap_or_default().trim_end()
+        essence(self.as_str())
     }
 
     /// Whether the type and subtype are these, whatever the case and the parameters.
@@ -94,14 +110,19 @@ impl ContentType {
     /// Whether the payload must be JSON: `application/json` or a `+json` type (RFC 6839).
     pub fn is_json(&self) -> bool {
         let essence = self.essence().as_bytes();
-        self.is("application/json")
+        self.is(JSON)
             || essence.len() > 5 && essence[essence.len() - 5..].eq_ignore_ascii_case(b"+json")
     }
 }
 
+fn essence(text: &str) -> &str {
+    let end = text.bytes().position(|byte| byte == b';');
+    text[..end.unwrap_or(text.len())].trim_end()
+}
+
 impl fmt::Debug for ContentType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&*self.0, f)
+        fmt::Debug::fmt(self.as_str(), f)
     }
 }
 
@@ -228,6 +249,9 @@ mod tests {
             ContentType::parse("Application/JSON; charset=utf-8").unwrap_or_else(|e| panic!("{e}"));
         assert!(parsed.is("application/json") && parsed.is_json());
         assert_eq!(parsed.essence(), "Application/JSON");
+        let json = ContentType::parse(" application/json ");
+        assert_eq!(json, Ok(ContentType::json()));
+        assert!(json.is_ok_and(|t| t.is_json() && t.as_str() == "application/json"));
         assert!(ContentType::parse("application/senml+json").is_ok_and(|t| t.is_json()));
         assert!(ContentType::parse("text/csv").is_ok_and(|t| !t.is_json()));
     }

@@ -43,13 +43,13 @@ impl<S: Sync> FromRequestParts<S> for DevicePath {
 
 /// The device in a raw path `/v1/devices/{device}/…`.
 pub(super) fn device(path: &str) -> Result<DeviceId, PathError> {
-    let raw = path.split('/').nth(BEFORE_DEVICE).unwrap_or_default();
+    let raw = level(path, BEFORE_DEVICE);
     Ok(DeviceId::parse(&decode(raw).map_err(NameError::Device)?)?)
 }
 
 /// The sub-topic in a raw path `/v1/devices/{device}/uplinks[/{subtopic}…]`.
 pub(super) fn subtopic(path: &str) -> Result<Option<SubTopic>, PathError> {
-    let Some(raw) = path.splitn(BEFORE_DEVICE + 3, '/').nth(BEFORE_DEVICE + 2) else {
+    let Some(raw) = behind(path, BEFORE_DEVICE + 2) else {
         return Ok(None);
     };
     // Encoding makes text three times as long at the most.
@@ -72,12 +72,28 @@ pub(super) fn subtopic(path: &str) -> Result<Option<SubTopic>, PathError> {
 
 /// The key's id in a raw path `/v1/devices/{device}/keys/{kid}[/…]`: 64 hexadecimal digits in lower case.
 pub(super) fn kid(path: &str) -> Result<&str, PathError> {
-    let raw = path.split('/').nth(BEFORE_DEVICE + 2).unwrap_or_default();
+    let raw = level(path, BEFORE_DEVICE + 2);
     let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
     match raw.len() == 64 && raw.bytes().all(is_digit) {
         true => Ok(raw),
         false => Err(PathError::Kid),
     }
+}
+
+/// The level behind so many slashes; empty where there are fewer.
+fn level(path: &str, slashes: usize) -> &str {
+    let rest = behind(path, slashes).unwrap_or_default();
+    &rest[..find(rest, b'/').unwrap_or(rest.len())]
+}
+
+/// What is behind so many slashes.
+fn behind(path: &str, slashes: usize) -> Option<&str> {
+    (0..slashes).try_fold(path, |rest, _| Some(&rest[find(rest, b'/')? + 1..]))
+}
+
+/// The place of an ASCII character. Paths are short, and looking at each byte is quicker here than a search.
+fn find(text: &str, character: u8) -> Option<usize> {
+    text.bytes().position(|byte| byte == character)
 }
 
 /// The last level of a raw path, as it was sent.
@@ -87,6 +103,9 @@ pub(super) fn last(path: &str) -> &str {
 
 /// Percent-decodes one level (RFC 3986 §2.1); anything that is not UTF-8, and a `%` without two digits, is refused.
 fn decode(level: &str) -> Result<Cow<'_, str>, LevelError> {
+    if find(level, b'%').is_none() {
+        return Ok(Cow::Borrowed(level));
+    }
     let complete = level.split('%').skip(1).all(|encoded| {
         let mut digits = encoded.bytes().take(2);
         digits.len() == 2 && digits.all(|digit| digit.is_ascii_hexdigit())

@@ -99,7 +99,9 @@ impl Drain {
         loop {
             let horizon = self.device.lane.horizon();
             let room = WINDOW - self.on_the_way.len();
-            let page = if room > 0 {
+            // Not for each one that is settled: a look into the store costs more than what it then finds.
+            let looks = room >= WINDOW / 2;
+            let page = if looks {
                 self.read(room).await
             } else {
                 Vec::new()
@@ -114,11 +116,11 @@ impl Drain {
                     return false;
                 }
             }
-            if self.after != before && self.on_the_way.len() < WINDOW {
+            if self.after != before && self.on_the_way.len() <= WINDOW / 2 {
                 // There may be more behind this page, and nothing tells: a page of shadows brings nothing on the way.
                 continue;
             }
-            if nothing_new && room > 0 && self.device.lane.become_direct(&horizon) {
+            if nothing_new && looks && self.device.lane.become_direct(&horizon) {
                 if !self.settle_rest().await {
                     return false;
                 }
@@ -134,7 +136,7 @@ impl Drain {
                         return false;
                     }
                 }
-                () = device.lane.changed.notified(), if room > 0 => {}
+                () = device.lane.changed.notified(), if looks => {}
             }
         }
     }

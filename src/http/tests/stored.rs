@@ -1,6 +1,7 @@
 //! What is answered with a store, and with one that does not work.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -8,6 +9,8 @@ use super::bridge::Bridge;
 use super::client::{get, send};
 use crate::device::DeviceId;
 use crate::message::Uplink;
+use crate::mqtt::reason::Reason;
+use crate::session::Outcome;
 use crate::store::records::Begun;
 use crate::store::{Embedded, Engine, Limits};
 use crate::uplink::fingerprint;
@@ -98,6 +101,47 @@ async fn a_store_that_does_not_answer_is_said_to_be_unavailable() {
         (&503.into(), &1.into())
     );
     assert_eq!(result["retry_after"], 5);
+}
+
+#[tokio::test]
+async fn a_connected_session_has_an_uplink_at_once_and_once() {
+    let (_folder, store) = store();
+    let mut bridge = Bridge::start_stored(Arc::clone(&store)).await;
+    let mut session = bridge.session("plain");
+    session.connected();
+    let queued = send(bridge.address, PLAIN, ASYNC, b"1").await;
+    assert_eq!(queued.status, 202, "{queued:?}");
+    let device = DeviceId::parse("plain").unwrap();
+    assert_eq!(store.backlog(&device).unwrap().count, 1);
+    let lane = Arc::clone(&bridge.registry.get(&device).unwrap().lane);
+    assert!(
+        !lane.is_stored(),
+        "nothing is to be read back from the disk"
+    );
+    let confirmed = || {
+        Some(Outcome::Delivered {
+            reason: Reason::SUCCESS,
+        })
+    };
+    assert_eq!(&session.settle(confirmed()).await.payload[..], b"1");
+    let location = queued.header("location").unwrap();
+    let delivered = async {
+        while get(bridge.address, location).await.json()["status"] != "delivered" {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), delivered)
+        .await
+        .expect("its receipt on the disk is settled");
+    assert_eq!(store.backlog(&device), None);
+    let next = send(bridge.address, PLAIN, ASYNC, b"2").await;
+    assert_eq!(next.status, 202, "{next:?}");
+    assert_eq!(&session.settle(confirmed()).await.payload[..], b"2");
+
+    // What the disk does not take, and was not sent yet, is not sent any more.
+    store.close().await.unwrap();
+    let refused = send(bridge.address, PLAIN, ASYNC, b"3").await;
+    refused.problem(503, "store-unavailable");
 }
 
 #[tokio::test]
