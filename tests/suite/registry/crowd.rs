@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use futures_util::{StreamExt, stream};
 
 use super::*;
+use crate::harness::access::Message;
 use crate::harness::mosquitto::Mosquitto;
 use crate::harness::subscriber::Subscriber;
 
@@ -16,6 +17,8 @@ const AT_ONCE: usize = 24;
 const WORKING: usize = 12;
 /// Devices that have a connection when they are deleted.
 const CONNECTED: usize = 60;
+/// Devices of those that are listened to, and that somebody posts to, until they are gone.
+const BUSY: usize = 12;
 
 fn name(number: usize) -> String {
     format!("d{number:04}")
@@ -29,6 +32,24 @@ async fn work(http: Http, device: String, done: Arc<AtomicBool>) -> usize {
         posted += 1;
     }
     posted
+}
+
+/// Posts one uplink after the other until the device is gone, and gives those that were confirmed.
+async fn work_until_gone(http: Http, device: String) -> Vec<usize> {
+    let mut confirmed = Vec::new();
+    for number in 0.. {
+        let reply = post(&http, &device, "wait=30", &number.to_string()).await;
+        match reply.status {
+            200 => confirmed.push(number),
+            404 => {
+                problem(&reply, 404, "unknown-device");
+                break;
+            }
+            // The deletion came in between.
+            status => assert_eq!(status, 503, "{}", reply.text()),
+        }
+    }
+    confirmed
 }
 
 async fn each<F: Future<Output = ()>>(
@@ -65,15 +86,43 @@ async fn a_thousand_devices_come_and_half_of_them_go_while_the_others_work() {
         delivered(http, &device, "bye").await
     })
     .await;
+    let mut listeners = Vec::new();
+    for device in (0..BUSY).map(name) {
+        let path = format!("/v1/devices/{device}/downlinks");
+        listeners.push(http.events(&path, None).await);
+    }
+    let busy: Vec<_> = (0..BUSY)
+        .map(|number| tokio::spawn(work_until_gone(http.clone(), name(number))))
+        .collect();
     let done = Arc::new(AtomicBool::new(false));
     let working: Vec<_> = (half..half + WORKING)
         .map(|number| tokio::spawn(work(http.clone(), name(number), Arc::clone(&done))))
         .collect();
-    each(0..half, async |device| {
+    // The busy ones last, so that they are.
+    each((0..half).rev(), async |device| {
         let gone = delete(http, &device, "").await;
         assert_eq!(gone.status, 204, "{device}: {}", gone.text());
     })
     .await;
+    for (listener, device) in listeners.iter().zip((0..BUSY).map(name)) {
+        let last = listener.wait_end().await.pop().unwrap();
+        assert_eq!(last.event, "deleted");
+        assert_eq!(last.json(), json!({ "device": device }));
+    }
+    for (number, work) in busy.into_iter().enumerate() {
+        let (device, confirmed) = (name(number), work.await.unwrap());
+        assert!(!confirmed.is_empty(), "{device}");
+        let topic = format!("devices/{device}/up");
+        let of_device = |seen: &[Message]| {
+            let texts = seen.iter().filter(|message| message.topic == topic);
+            let numbers = texts.filter_map(|message| message.text().parse().ok());
+            let confirmed = numbers.filter(|number| confirmed.binary_search(number).is_ok());
+            confirmed.collect::<Vec<usize>>()
+        };
+        let all = |seen: &[Message]| of_device(seen).len() >= confirmed.len();
+        let seen = observer.wait_until("what was confirmed", all).await;
+        assert_eq!(of_device(&seen), confirmed, "{device}");
+    }
     done.store(true, Ordering::Relaxed);
     let mut posted = Vec::new();
     for work in working {
@@ -82,7 +131,7 @@ async fn a_thousand_devices_come_and_half_of_them_go_while_the_others_work() {
     for (number, posted) in posted.iter().enumerate() {
         let device = name(half + number);
         let topic = format!("devices/{device}/up");
-        let of_device = |seen: &[crate::harness::access::Message]| {
+        let of_device = |seen: &[Message]| {
             let texts = seen.iter().filter(|message| message.topic == topic);
             texts
                 .map(|message| message.text().parse().unwrap())

@@ -1,5 +1,6 @@
 //! Deleting a device for which uplinks wait.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -7,6 +8,7 @@ use causeway::identity::Sealing;
 use causeway::store::records::RecordKind;
 use causeway::store::{Embedded, Engine};
 use causeway::vault::Vault;
+use futures_util::{StreamExt, stream};
 
 use super::*;
 use crate::harness::DEADLINE;
@@ -250,6 +252,71 @@ async fn a_deletion_that_a_crash_cut_short_is_finished_after_the_start() {
     delivered(&http, "pump", "new").await;
     let seen = observer.wait_count(1).await;
     assert_eq!(seen.iter().map(|m| m.text()).collect::<Vec<_>>(), ["new"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_in_the_middle_of_deletions_leaves_nothing_half_deleted() {
+    const DEVICES: usize = 120;
+    const ANSWERED: usize = 40;
+    let broker = Mosquitto::start().await;
+    let observer = Subscriber::start(&broker.access(), &["devices/#"]).await;
+    let network = Proxy::start(broker.addr());
+    network.refuse().await;
+    let mut bridge = Killable::start(&config(network.addr())).await;
+    let http = bridge.http();
+    let register = |number| {
+        let (http, device) = (&http, format!("d{number:03}"));
+        async move {
+            created(http, &device, "own").await;
+            let receipts = queue(http, &device, &["x"]).await;
+            (device, receipts.into_iter().next().unwrap())
+        }
+    };
+    let devices = stream::iter((0..DEVICES).map(register)).buffered(16);
+    let devices: Vec<(String, String)> = devices.collect().await;
+    let delete = |device: &str| {
+        let path = format!("/v1/devices/{device}?backlog=discard");
+        let request = http.request(Method::DELETE, &path);
+        let device = device.to_owned();
+        async move {
+            let reply = request.send().await.ok()?;
+            assert_eq!(reply.status(), 204);
+            Some(device)
+        }
+    };
+    let mut deletions = stream::iter(devices.iter().map(|(device, _)| delete(device)))
+        .buffer_unordered(16)
+        .boxed();
+    let mut gone = BTreeSet::new();
+    while gone.len() < ANSWERED {
+        gone.insert(deletions.next().await.flatten().unwrap());
+    }
+    bridge.program.kill9();
+    drop(deletions);
+    network.admit();
+    bridge.program = serve(bridge.folder.path()).await;
+    let mut left = BTreeSet::new();
+    for (device, receipt) in &devices {
+        let shown = http.get(&format!("/v1/devices/{device}")).await;
+        let end = match shown.status {
+            404 => "refused",
+            200 => {
+                assert!(!gone.contains(device), "{device} was deleted");
+                left.insert(format!("devices/{device}/up"));
+                "delivered"
+            }
+            _ => panic!("{}", shown.text()),
+        };
+        eventually(&format!("{device} to be {end}"), DEADLINE, async || {
+            http.get(receipt).await.json()["status"] == end
+        })
+        .await;
+    }
+    assert!(!left.is_empty() && left.len() <= DEVICES - ANSWERED);
+    let seen = observer.wait_count(left.len()).await;
+    let seen: Vec<_> = seen.into_iter().map(|message| message.topic).collect();
+    assert_eq!(seen.len(), left.len());
+    assert_eq!(BTreeSet::from_iter(seen), left);
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 mod crowd;
 mod deleting;
+mod listing;
 mod moving;
 mod registering;
 mod sharing;
