@@ -58,20 +58,11 @@ impl SessionHandle {
 
     /// Queues a publish, in the order of the calls. The ticket tells what became of it.
     pub fn submit(&self, publish: Publish) -> Result<Ticket, SubmitError> {
-        self.queue(publish, false)
-    }
-
-    /// The same for one that is about to be kept elsewhere as well: a refused connection does not settle it.
-    pub fn submit_beside(&self, publish: Publish) -> Result<Ticket, SubmitError> {
-        self.queue(publish, true)
-    }
-
-    fn queue(&self, publish: Publish, patient: bool) -> Result<Ticket, SubmitError> {
         let share = self
             .budget
             .take(publish.payload.len())
             .ok_or(SubmitError::Full)?;
-        let (ticket, entry) = ticket(publish, Some(share), patient);
+        let (ticket, entry) = ticket(publish, Some(share), false);
         match self.commands.try_send(Command::Publish(entry)) {
             Ok(()) => Ok(ticket),
             Err(mpsc::error::TrySendError::Full(_)) => Err(SubmitError::Full),
