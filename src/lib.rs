@@ -25,6 +25,7 @@
 //! | [`session`] | one task per connection: window, ledger, renewal, backoff |
 //! | [`mqtt`] | packets and byte streams; the only importer of `rumqttc` |
 //! | [`downlink`] | fan-out to listeners, and what they can replay |
+//! | [`cluster`] | several replicas on one store: which of them holds which sessions, and how they ask each other |
 //! | [`store`] | what survives a restart: queued uplinks, receipts, idempotency keys, downlink history |
 //! | [`keyring`] | devices' key pairs that are made and kept here, and which of them signs |
 //! | [`vault`] | those of the store's records that hold secrets, sealed |
@@ -57,6 +58,7 @@ pub mod access;
 pub mod bridge;
 pub mod broker;
 pub mod cli;
+pub mod cluster;
 pub mod config;
 #[cfg(feature = "demo")]
 pub mod demo;

@@ -1,0 +1,66 @@
+//! One request from a member to another.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use tokio::sync::watch;
+
+use super::table::{MemberId, Table};
+
+/// The other members.
+pub trait Peers: Debug + Send + Sync {
+    /// The cluster at this moment.
+    fn table(&self) -> Arc<Table> {
+        Arc::clone(&self.changed().borrow())
+    }
+
+    /// The cluster, now and whenever it changes.
+    fn changed(&self) -> watch::Receiver<Arc<Table>>;
+
+    /// Asks a member once, and waits so long for its answer.
+    fn ask(
+        &self,
+        member: &MemberId,
+        request: Bytes,
+        within: Duration,
+    ) -> BoxFuture<'static, Result<Bytes, AskError>>;
+}
+
+/// Why there is no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum AskError {
+    /// Nobody listens there, or it has no room for one more: the request was certainly not processed.
+    #[error("the member does not take the request")]
+    Nobody,
+    /// No answer came in time. The request may have been processed, or be processed yet.
+    #[error("the member did not answer in time")]
+    TimedOut,
+    /// The connection was lost. The request may have been processed, or be processed yet.
+    #[error("the connection was lost before the member answered")]
+    Lost,
+    /// The request is larger than what can be sent: it was certainly not processed.
+    #[error("the request is larger than the {limit} bytes that can be sent")]
+    TooLarge {
+        /// The most, in bytes.
+        limit: usize,
+    },
+    /// The answer is larger than what can be sent: the request was processed.
+    #[error("the answer is larger than what can be sent")]
+    AnswerTooLarge,
+}
+
+impl AskError {
+    /// Whether the request was certainly not processed.
+    pub fn is_certain(self) -> bool {
+        matches!(self, Self::Nobody | Self::TooLarge { .. })
+    }
+}
+
+/// Whoever answers what other members ask this one.
+pub trait Answerer: Send + Sync {
+    /// Answers a request. Many may be under way at a time; what is dropped was given up by who asked.
+    fn answer(&self, request: Bytes) -> BoxFuture<'static, Bytes>;
+}
