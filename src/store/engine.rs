@@ -14,6 +14,7 @@ use super::records::{
     Backlog, Begun, BodyHash, HistoryPage, KeyedAnswer, QueuedUplink, ReadLimit, ReceiptRecord,
     ReceiptStatus, Record, RecordKind, Window,
 };
+use super::shared::{Arrivals, Changes, Follow};
 use crate::device::DeviceId;
 use crate::message::{Downlink, UplinkId};
 
@@ -115,6 +116,13 @@ pub trait DownlinkHistory: fmt::Debug + Send + Sync {
 
     /// The newest cursor that is durable; from memory. Before the first downlink, the place where cursors start.
     fn newest_cursor(&self) -> u64;
+
+    /// Every downlink that is stored from now on, by whichever process, for one reader: a second call ends the first
+    /// reader's. `None` (the default) where only this process stores some: then whoever appends knows all there is. Ask
+    /// for it before [`newest_cursor`](Self::newest_cursor), and leave out what is not behind that.
+    fn follow(&self) -> Option<Follow> {
+        None
+    }
 }
 
 /// Small records by key.
@@ -146,4 +154,23 @@ pub trait Engine: UplinkQueue + ReceiptLog + IdempotencyKeys + DownlinkHistory +
 
     /// Writes what was handed over, and closes. Everything after it is answered as unavailable.
     fn close(&self) -> Answer<()>;
+
+    /// Looks through the queue again: uplinks of devices that are held here by now can be read when it resolves, and are told
+    /// as arrivals; those of devices that are not held any more are forgotten. To be called when devices have come or gone.
+    /// Every number given afterwards is larger than those of all uplinks that it found. Default: nothing to do, because
+    /// one process holds every device.
+    fn rescan(&self) -> Answer<()> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    /// Uplinks that came to held devices from elsewhere, for one reader: a second call ends the first reader's. `None` (the
+    /// default) where that cannot happen.
+    fn arrivals(&self) -> Option<Arrivals> {
+        None
+    }
+
+    /// What other processes change of the records, for one reader, likewise. `None` (the default) where there is no other.
+    fn changes(&self) -> Option<Changes> {
+        None
+    }
 }
