@@ -10,13 +10,16 @@
 //!
 //! - [`Sessions`]: told which partitions this process gets, leaves and loses
 //! - [`Peers`], [`Answerer`]: one request from a member to another
+//! - [`Places`]: which device is where
 
 mod partition;
 mod peers;
+mod places;
 mod sessions;
 mod table;
 
 pub use partition::{Iter, Partition, Partitions};
 pub use peers::{Answerer, AskError, Peers};
+pub use places::Places;
 pub use sessions::Sessions;
 pub use table::{Member, MemberId, Place, Table};

@@ -9,6 +9,7 @@
 //! - [`Receipt`]: what became of one uplink
 //! - [`IdempotencyKey`]: requests that may be sent twice
 //! - [`ReceiptWatch`]: receipts as they come about
+//! - [`Fallback`]: uplinks of devices whose session is elsewhere, and does not answer
 //! - `confirm`, `desk`, [`PlatformOutcome`]: the platform's own answer, where there is one
 
 mod check;
@@ -16,6 +17,7 @@ mod confirm;
 mod desk;
 mod drain;
 mod error;
+mod fallback;
 mod feed;
 mod key;
 mod lane;
@@ -37,6 +39,7 @@ use tracing::warn;
 
 pub use check::{CheckError, check};
 pub use error::UplinkError;
+pub use fallback::Fallback;
 pub use feed::{ReceiptWatch, Told};
 #[cfg(test)]
 pub(crate) use key::fingerprint;
