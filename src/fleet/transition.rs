@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use tracing::warn;
 
 use crate::device::DeviceId;
-use crate::registry::{Device, Tenure};
-use crate::session::{SessionControl, SessionSpec};
+use crate::registry::Device;
+use crate::session::{SessionControl, SessionSpec, Tenure};
 use crate::uplink::Uplinks;
 
 /// How long what holds a device that has gone may take to finish: far longer than it should.

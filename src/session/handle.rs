@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 use super::budget::Budget;
 use super::outcome::Publish;
 use super::status::Status;
+use super::tenure::Tenure;
 use super::ticket::{Entry, Ticket, ticket};
 
 /// A session's door: cheap to clone, never blocks.
@@ -56,13 +57,31 @@ impl SessionHandle {
         (handle, receiver)
     }
 
-    /// Queues a publish, in the order of the calls. The ticket tells what became of it.
-    pub fn submit(&self, publish: Publish) -> Result<Ticket, SubmitError> {
+    /// Queues a publish of a device, in the order of the calls. The ticket tells what became of it.
+    pub fn submit(&self, publish: Publish, tenure: &Arc<Tenure>) -> Result<Ticket, SubmitError> {
+        self.queue(publish, tenure, false)
+    }
+
+    /// The same for one that is about to be kept elsewhere as well: a refused connection does not settle it.
+    pub fn submit_beside(
+        &self,
+        publish: Publish,
+        tenure: &Arc<Tenure>,
+    ) -> Result<Ticket, SubmitError> {
+        self.queue(publish, tenure, true)
+    }
+
+    fn queue(
+        &self,
+        publish: Publish,
+        tenure: &Arc<Tenure>,
+        patient: bool,
+    ) -> Result<Ticket, SubmitError> {
         let share = self
             .budget
             .take(publish.payload.len())
             .ok_or(SubmitError::Full)?;
-        let (ticket, entry) = ticket(publish, Some(share), false);
+        let (ticket, entry) = ticket(publish, Arc::clone(tenure), Some(share), patient);
         match self.commands.try_send(Command::Publish(entry)) {
             Ok(()) => Ok(ticket),
             Err(mpsc::error::TrySendError::Full(_)) => Err(SubmitError::Full),
@@ -72,8 +91,12 @@ impl SessionHandle {
 
     /// Queues a publish that is kept elsewhere as well: waits for room, is not settled by a refused connection, and is
     /// not counted in the budget. The caller bounds how many there are at a time.
-    pub async fn submit_patiently(&self, publish: Publish) -> Result<Ticket, SubmitError> {
-        let (ticket, entry) = ticket(publish, None, true);
+    pub async fn submit_patiently(
+        &self,
+        publish: Publish,
+        tenure: &Arc<Tenure>,
+    ) -> Result<Ticket, SubmitError> {
+        let (ticket, entry) = ticket(publish, Arc::clone(tenure), None, true);
         match self.commands.send(Command::Publish(entry)).await {
             Ok(()) => Ok(ticket),
             Err(_) => Err(SubmitError::Closed),

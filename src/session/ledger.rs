@@ -134,7 +134,7 @@ mod tests {
             traceparent: None,
         };
         let share = Budget::new(100).take(1).unwrap();
-        ticket(publish, Some(share), false)
+        ticket(publish, Default::default(), Some(share), false)
     }
 
     fn payloads(taken: &VecDeque<InFlight>) -> Vec<(u16, &[u8])> {

@@ -3,6 +3,7 @@
 //! - [`SessionHandle`]: how the rest of the program reaches one
 //! - [`Publish`], [`Outcome`]: what it is given, and what it says of it
 //! - [`Ticket`]: what a request waits on
+//! - [`Tenure`]: for how long a device's messages may go there
 //! - [`Status`]: what it tells about itself
 //! - [`SessionControl`]: what it is told about itself while it runs
 
@@ -25,6 +26,7 @@ mod status;
 mod suspect;
 mod task;
 mod telling;
+mod tenure;
 mod ticket;
 
 #[cfg(test)]
@@ -45,4 +47,5 @@ pub use routes::{DeviceRoutes, Routes};
 pub use spec::{AckSink, ConnectSpec, DownlinkSink, NotTaken, SessionSpec, Shared, VersionChoice};
 pub use status::{Answer, Snapshot, State, Status, Trouble};
 pub use task::Session;
+pub use tenure::Tenure;
 pub use ticket::{Ticket, Withdrawn};

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 mod downlinks;
 mod keys;
 mod orders;
+mod tenures;
 
 use super::*;
 use crate::broker::MqttVersion;
@@ -283,14 +284,19 @@ impl Bench {
     }
 
     fn submit(&self, payload: &str) -> Ticket {
-        self.handle.submit(publish(payload)).unwrap()
+        self.handle
+            .submit(publish(payload), &Default::default())
+            .unwrap()
     }
 
     async fn submit_once_there_is_room(&self, payload: &str) -> Ticket {
         let mut ticket = None;
         within("room in the queue", async {
             while ticket.is_none() {
-                ticket = self.handle.submit(publish(payload)).ok();
+                ticket = self
+                    .handle
+                    .submit(publish(payload), &Default::default())
+                    .ok();
                 tokio::task::yield_now().await;
             }
         })
@@ -518,7 +524,11 @@ async fn a_broker_that_refuses_mqtt_5_gets_3_1_1() {
         content_type: ContentType::parse("text/csv").ok(),
         ..publish("a,b")
     };
-    let outcome = within("the outcome", bench.handle.submit(csv).unwrap()).await;
+    let outcome = within(
+        "the outcome",
+        bench.handle.submit(csv, &Default::default()).unwrap(),
+    )
+    .await;
     assert_eq!(outcome, Outcome::NotSent(NotSent::ContentType));
 }
 
@@ -617,7 +627,11 @@ async fn what_the_broker_said_it_does_not_take_is_not_sent() {
         ),
     ];
     for (publish, why) in cases {
-        let outcome = within("an outcome", bench.handle.submit(publish).unwrap()).await;
+        let outcome = within(
+            "an outcome",
+            bench.handle.submit(publish, &Default::default()).unwrap(),
+        )
+        .await;
         assert_eq!(outcome, Outcome::NotSent(why));
     }
 }
@@ -629,10 +643,13 @@ async fn what_has_expired_is_not_sent_and_mqtt_5_carries_what_is_left() {
         expires_at: Some(Instant::now() + after),
         ..publish("x")
     };
-    let over = bench.handle.submit(expiring(Duration::ZERO)).unwrap();
+    let over = bench
+        .handle
+        .submit(expiring(Duration::ZERO), &Default::default())
+        .unwrap();
     let last = bench
         .handle
-        .submit(expiring(Duration::from_secs(100)))
+        .submit(expiring(Duration::from_secs(100)), &Default::default())
         .unwrap();
     let mut peer = Peer::welcome(&bench.listener).await;
     assert_eq!(peer.take().await, "x");
@@ -645,7 +662,7 @@ async fn a_patient_message_outlives_a_refused_connection() {
     let bench = Bench::plain().await;
     let patient = bench
         .handle
-        .submit_patiently(publish("patient"))
+        .submit_patiently(publish("patient"), &Default::default())
         .await
         .unwrap();
     let turned = bench.submit("turned patient");
@@ -748,7 +765,13 @@ async fn patient_messages_are_paced_and_hold_back_what_is_behind_them() {
     let mut tickets = vec![bench.submit("direct")];
     for number in 0..6 {
         let text = number.to_string();
-        tickets.push(bench.handle.submit_patiently(publish(&text)).await.unwrap());
+        tickets.push(
+            bench
+                .handle
+                .submit_patiently(publish(&text), &Default::default())
+                .await
+                .unwrap(),
+        );
     }
     tickets.push(bench.submit("behind"));
     let mut peer = Peer::welcome(&bench.listener).await;
@@ -773,17 +796,23 @@ async fn qos_0_is_sent_and_qos_2_is_delivered_once_completed() {
     let bench = Bench::plain().await;
     let sent = bench
         .handle
-        .submit(Publish {
-            qos: Qos::AtMostOnce,
-            ..publish("0")
-        })
+        .submit(
+            Publish {
+                qos: Qos::AtMostOnce,
+                ..publish("0")
+            },
+            &Default::default(),
+        )
         .unwrap();
     let twice = bench
         .handle
-        .submit(Publish {
-            qos: Qos::ExactlyOnce,
-            ..publish("2")
-        })
+        .submit(
+            Publish {
+                qos: Qos::ExactlyOnce,
+                ..publish("2")
+            },
+            &Default::default(),
+        )
         .unwrap();
     let mut peer = Peer::welcome(&bench.listener).await;
     assert_eq!(payload(&peer.publish().await), "0");
@@ -830,7 +859,7 @@ async fn a_token_is_renewed_before_it_expires_and_nothing_is_lost_or_reordered()
     let handle = bench.handle.clone();
     let feeder = tokio::spawn(async move {
         for number in 0u32.. {
-            match handle.submit(publish(&number.to_string())) {
+            match handle.submit(publish(&number.to_string()), &Default::default()) {
                 Ok(ticket) => assert_eq!(within("an outcome", ticket).await, DELIVERED),
                 Err(SubmitError::Closed) => return,
                 Err(SubmitError::Full) => panic!("full"),
@@ -882,7 +911,7 @@ async fn the_shutdown_settles_what_is_in_flight_and_says_goodbye() {
     );
     within("the end", bench.task).await.unwrap();
     assert_eq!(
-        bench.handle.submit(publish("2")).err(),
+        bench.handle.submit(publish("2"), &Default::default()).err(),
         Some(SubmitError::Closed)
     );
 }

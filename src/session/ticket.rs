@@ -12,6 +12,7 @@ use std::task::{Context, Poll, Waker};
 
 use super::budget::Share;
 use super::outcome::{Outcome, Publish};
+use super::tenure::Tenure;
 
 /// The waiting half. Dropped unsettled, it withdraws its message.
 #[derive(Debug)]
@@ -35,6 +36,7 @@ pub enum Withdrawn {
 #[derive(Debug)]
 struct Message {
     publish: Publish,
+    tenure: Arc<Tenure>,
     /// Its bytes in the budget, given back when both halves are gone.
     _share: Option<Share>,
     progress: Mutex<Progress>,
@@ -58,9 +60,15 @@ enum State {
 }
 
 /// Both halves of a new publish.
-pub(super) fn ticket(publish: Publish, share: Option<Share>, patient: bool) -> (Ticket, Entry) {
+pub(super) fn ticket(
+    publish: Publish,
+    tenure: Arc<Tenure>,
+    share: Option<Share>,
+    patient: bool,
+) -> (Ticket, Entry) {
     let message = Arc::new(Message {
         publish,
+        tenure,
         _share: share,
         progress: Mutex::new(Progress {
             state: State::Queued(None),
@@ -142,9 +150,14 @@ impl Entry {
         lock(&self.0).patient
     }
 
-    /// Notes that the message is about to be written to the connection; `false` when nobody waits any more.
+    /// Notes that the message is about to be written to the connection; `false` when nobody waits any more, or when its
+    /// time in this session is over.
     pub(super) fn mark_sent(&self) -> bool {
         let mut shared = lock(&self.0);
+        // With the lock: whoever has seen a message withdrawn because its time was over sees that of those behind it.
+        if self.0.tenure.is_over() {
+            return false;
+        }
         match &mut shared.state {
             State::Queued(waker) => {
                 let waker = waker.take();
@@ -202,7 +215,7 @@ mod tests {
             expires_at: None,
             traceparent: None,
         };
-        ticket(publish, None, false)
+        ticket(publish, Arc::default(), None, false)
     }
 
     #[test]
@@ -219,6 +232,20 @@ mod tests {
         assert!(entry.is_wanted() && entry.mark_sent());
         assert_eq!(ticket.withdraw(), Withdrawn::Unconfirmed);
         assert!(!entry.is_wanted());
+    }
+
+    #[test]
+    fn a_message_whose_time_is_over_is_not_sent_and_not_sent_again() {
+        let publish = halves().1.publish().clone();
+        let tenure = Arc::new(Tenure::default());
+        let halves = || ticket(publish.clone(), Arc::clone(&tenure), None, true);
+        let (sent, unsent) = (halves(), halves());
+        assert!(sent.1.mark_sent());
+        tenure.end();
+        assert!(!sent.1.mark_sent() && !unsent.1.mark_sent());
+        assert_eq!((sent.0.attempts(), unsent.0.attempts()), (1, 0));
+        sent.1.settle(DELIVERED);
+        assert_eq!(sent.0.withdraw(), Withdrawn::Settled(DELIVERED));
     }
 
     #[test]

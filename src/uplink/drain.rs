@@ -185,7 +185,11 @@ impl Drain {
         };
         self.road
             .expect_stored(&self.device, uplink.id, &uplink.payload);
-        match self.device.session.submit_patiently(publish).await {
+        let tenure = &self.device.tenure;
+        match (self.device.session)
+            .submit_patiently(publish, tenure)
+            .await
+        {
             Ok(ticket) => {
                 self.on_the_way.push_back((uplink, ticket));
                 true

@@ -54,7 +54,7 @@ use crate::device::DeviceId;
 use crate::message::{Uplink, UplinkId};
 use crate::profile::UplinkTopic;
 use crate::registry::{self, Device, Registry};
-use crate::session::{Publish, SubmitError};
+use crate::session::{Publish, State, SubmitError};
 use crate::store::Engine;
 use crate::store::records::{Backlog, BodyHash, ReceiptStatus};
 use crate::tally::Answered;
@@ -331,11 +331,20 @@ impl Uplinks {
             replayed: false,
         };
         let has_store = self.road.store.is_some();
-        if has_store && (wishes.respond_async || device.lane.is_stored()) {
+        let is_stored = device.lane.is_stored();
+        if has_store && (wishes.respond_async || is_stored) {
+            // To the disk and to the broker at the same time where nothing stands before it: neither waits for the other.
+            if !is_stored
+                && device.session.status().state() == State::Connected
+                && let Ok(ticket) = device.session.submit_beside(publish, &device.tenure)
+            {
+                let receipt = self.road.store_beside(device, order, ticket).await;
+                return receipt.map(fresh);
+            }
             let receipt = self.road.deliver_stored(device, order, None, wishes);
             return receipt.await.and_then(confirmed).map(fresh);
         }
-        match device.session.submit(publish) {
+        match device.session.submit(publish, &device.tenure) {
             Ok(ticket) => self
                 .road
                 .await_direct(device, order, ticket, wishes.wait)

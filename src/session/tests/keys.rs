@@ -224,7 +224,11 @@ async fn without_a_key_a_session_says_so_and_connects_as_soon_as_there_is_one() 
     let keys = Keys::new();
     let bench = keys.bench(|_| {}).await;
     bench.until(State::NoKey).await;
-    let patient = bench.handle.submit_patiently(publish("1")).await.unwrap();
+    let patient = bench
+        .handle
+        .submit_patiently(publish("1"), &Default::default())
+        .await
+        .unwrap();
     for _ in 0..2 {
         assert_eq!(
             within("the outcome", bench.submit("refused")).await,
