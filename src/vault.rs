@@ -105,6 +105,20 @@ impl Vault {
         Ok(entries)
     }
 
+    /// The content of one record.
+    pub async fn get(
+        &self,
+        kind: RecordKind,
+        key: &str,
+    ) -> Result<Option<Zeroizing<Vec<u8>>>, VaultError> {
+        let Some(value) = self.records.record(kind, key).await? else {
+            return Ok(None);
+        };
+        let opened = self.sealing.open(&identity(kind, key), value);
+        let opened = opened.map_err(|error| of(kind, key, error))?;
+        Ok(Some(opened.content))
+    }
+
     /// Writes a record, in place of the one with the same key.
     pub async fn put(&self, kind: RecordKind, key: &str, content: &[u8]) -> Result<(), VaultError> {
         self.warn();

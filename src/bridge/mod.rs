@@ -2,6 +2,7 @@
 
 mod listener;
 mod open_files;
+mod others;
 mod reload;
 mod traces;
 
@@ -27,7 +28,7 @@ use crate::access::Access;
 use crate::config::Config;
 use crate::device::{ConnectorName, DeviceId};
 use crate::downlink::{self, Hub, Intake};
-use crate::fleet::{self, Draft, DraftError, Fleet, Parts};
+use crate::fleet::{self, Draft, DraftError, Fleet, Parts, Share};
 use crate::http::{self, Api, BodyPace, HttpLimits, Listener, ListenerHandle, Observer, Served};
 use crate::identity::Sealing;
 use crate::keyring::{Keyring, KeyringError};
@@ -141,6 +142,7 @@ impl Bridge {
         };
         let parts = Parts {
             registry: Arc::clone(&registry),
+            share: Arc::new(Share::alone()),
             uplinks: uplinks.clone(),
             hub: Arc::clone(&hub),
             store: store.clone(),
@@ -246,6 +248,9 @@ impl Bridge {
         let http_end = api.shutdown.clone();
         let writing = tokio::spawn(writer.run());
         let fleet = fleet.run().await;
+        if let Some(store) = &store {
+            others::follow(store, &fleet, &api.uplinks);
+        }
         reloader.start();
         // Health is answered until the very end, so that the drain can be watched.
         let management_end = CancellationToken::new();

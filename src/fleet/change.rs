@@ -55,7 +55,8 @@ impl State {
             after.insert(member, &before);
         }
         let used = |key: &_| self.is_used(key, &before);
-        let plan = tools.plan(&before, &after, &self.workshops, &used)?;
+        let (held_before, held_after) = (before.held(self.made), after.held(self.made));
+        let plan = tools.plan(&held_before, &held_after, &self.workshops, &used)?;
         Ok(Change {
             id: id.clone(),
             plan,
@@ -72,8 +73,11 @@ impl State {
             after,
             client_id,
         } = change;
-        let transition = crew.carry_out(self, plan, &after);
-        match after.devices.get(&id) {
+        let transition = crew.carry_out(self, plan, &after.held(self.made));
+        let member = after.devices.get(&id);
+        let partition = member.map(|member| after.partition(&member.device));
+        crew.share.learn_one(&id, partition);
+        match member {
             Some(member) => {
                 let member = Arc::clone(member);
                 self.setup.devices.insert(id.clone(), member);

@@ -90,6 +90,11 @@ impl Fleet {
         }
     }
 
+    /// Whether what waits for a device is known here, and its business is done here.
+    fn has(&self, id: &DeviceId) -> bool {
+        lock(&self.state).has(id, &self.share)
+    }
+
     /// What is stored of a device that may be deleted, and whether it is being deleted already.
     fn deletable(&self, id: &DeviceId) -> Result<(Zeroizing<String>, bool), ChangeError> {
         let state = lock(&self.state);
@@ -100,6 +105,9 @@ impl Fleet {
         let Some(stored) = state.stored.get(id) else {
             return Err(ChangeError::Unknown(id.clone()));
         };
+        if !state.has(id, &self.share) {
+            return Err(ChangeError::Elsewhere(id.clone()));
+        }
         if member.is_some() {
             // Only to see whether it is possible.
             state.change(id, None, &self.tools())?;
@@ -151,8 +159,11 @@ impl Fleet {
                 .stored
                 .get(id)
                 .and_then(|stored| stored.leaving);
-            if leaving != Some(Farewell::Drain) {
+            if leaving != Some(Farewell::Drain) || !self.has(id) {
                 return;
+            }
+            if self.uplinks.backlog(id).is_some() {
+                continue;
             }
             match self.remove(id).await {
                 Ok(()) => return,
@@ -172,6 +183,7 @@ impl Fleet {
         let leaving: Vec<_> = {
             let state = lock(&self.state);
             let stored = state.stored.iter();
+            let stored = stored.filter(|(id, _)| state.has(id, &self.share));
             let leaving = stored.filter_map(|(id, stored)| Some((id.clone(), stored.leaving?)));
             leaving.collect()
         };
@@ -190,6 +202,9 @@ impl Fleet {
         self.tasks.spawn(async move {
             let removing = async {
                 let _turn = fleet.turns.of(&id).await;
+                if !fleet.has(&id) {
+                    return;
+                }
                 while let Err(error) = fleet.remove(&id).await {
                     static SAID: Seldom = Seldom::every(Duration::from_secs(60));
                     if let Some(Pass { left_out }) = SAID.pass() {

@@ -15,14 +15,6 @@ pub(super) struct Difference {
     pub(super) devices: BTreeMap<DeviceId, DeviceStep>,
 }
 
-impl Difference {
-    /// Devices that go.
-    pub(super) fn removed(&self) -> impl Iterator<Item = &DeviceId> {
-        let gone = |(id, step): (_, &DeviceStep)| (*step == DeviceStep::Remove).then_some(id);
-        self.devices.iter().filter_map(gone)
-    }
-}
-
 /// What becomes of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum SessionStep {

@@ -125,6 +125,9 @@ pub enum ChangeError {
     /// It is being deleted.
     #[error("the device {0:?} is being deleted: its backlog is sent first")]
     Leaving(DeviceId),
+    /// Its session runs in another process of the cluster.
+    #[error("the device {0:?} has just moved to another replica; try again")]
+    Elsewhere(DeviceId),
     /// There is no store to keep it in.
     #[error("devices are registered in the store, and the configuration has none")]
     NoStore,

@@ -9,6 +9,7 @@ use tokio_util::task::TaskTracker;
 use super::difference::{DeviceStep, SessionStep};
 use super::plan::Plan;
 use super::setup::{Member, SessionKey, Setup};
+use super::share::Share;
 use super::state::{Running, State};
 use super::transition::{Transition, Turn};
 use crate::device::DeviceId;
@@ -18,6 +19,7 @@ use crate::session::{Session, Shared};
 /// Who carries a plan out.
 pub(super) struct Crew<'a> {
     pub(super) registry: &'a Registry,
+    pub(super) share: &'a Share,
     pub(super) shared: &'a Shared,
     pub(super) tasks: &'a TaskTracker,
 }
@@ -69,11 +71,17 @@ impl Making<'_> {
             let Some(spec) = self.plan.specs.remove(key) else {
                 continue;
             };
+            // Lost since the plan was made.
+            if !self.crew.share.held().has(key.partition()) {
+                continue;
+            }
             let (session, handle, control) = Session::new(spec, self.crew.shared);
-            self.crew.tasks.spawn(session.run(self.crew.shared.clone()));
+            let task = session.run(self.crew.shared.clone());
+            let task = self.crew.tasks.spawn(task).abort_handle();
             let running = Running {
                 handle,
                 control,
+                task,
                 carries: BTreeSet::new(),
             };
             self.state.sessions.insert(key.clone(), running);
@@ -82,9 +90,14 @@ impl Making<'_> {
 
     fn remove(&mut self, id: &DeviceId) {
         if let Some(old) = self.crew.registry.remove(id) {
-            // What is on its way finds its end, and is not stored for nobody.
-            old.lane.close();
-            self.transition.retire(&old);
+            if self.plan.goes_on {
+                // What is not sent is stored, for whoever goes on with it.
+                self.transition.send_on(&old);
+            } else {
+                // What is on its way finds its end, and is not stored for nobody.
+                old.lane.close();
+                self.transition.retire(&old);
+            }
         }
         if let Some(key) = self.session_before(id) {
             self.state.leave(&key, id);

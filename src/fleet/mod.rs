@@ -14,6 +14,8 @@
 //! - `change`: the same for one device
 //! - `registration`, `departure`, `stored`: devices of the HTTP interface, and where they are kept
 //! - `reload`: another configuration
+//! - `adopt`: what another process has changed of the registered devices
+//! - [`Share`], `hold`: where several processes share a store, which sessions are this one's, and how they come and go
 //! - `patient`: what `causeway doctor` examines where no fleet runs
 //! - `transition`: uplinks wait until those before them have left for the broker, or are back in the store
 //!
@@ -21,10 +23,12 @@
 //! what was not confirmed again, first and in its order. Only where a device goes on to *another* session, or to other
 //! topics, its lane is held meanwhile.
 
+mod adopt;
 mod change;
 mod departure;
 mod difference;
 mod error;
+mod hold;
 mod making;
 mod patient;
 mod plan;
@@ -32,6 +36,7 @@ mod reach;
 mod registration;
 mod reload;
 mod setup;
+mod share;
 mod state;
 mod stored;
 mod token;
@@ -39,6 +44,7 @@ mod transition;
 mod turns;
 mod workshop;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -49,14 +55,17 @@ use tracing::warn;
 
 pub use departure::Gone;
 pub use error::{ChangeError, PlanError};
+pub use hold::{Holder, Whereabouts};
 pub use patient::{patient, patients};
 pub use reach::PlanWarning;
 pub(crate) use reach::read as read_identity;
 pub use registration::Put;
 pub use reload::{Changes, Prepared};
+pub use share::Share;
 pub use stored::Farewell;
 pub use token::token_source;
 
+use crate::cluster::Partitions;
 use crate::config::Config;
 use crate::device::{ConnectorName, DeviceId};
 use crate::downlink::Hub;
@@ -67,6 +76,7 @@ use crate::store::Engine;
 use crate::tally::Tally;
 use crate::uplink::Uplinks;
 use crate::vault::{Vault, VaultError};
+use hold::Elsewhere;
 use making::Crew;
 use plan::{Plan, Tools, Workshops};
 use setup::Setup;
@@ -77,6 +87,7 @@ use turns::Turns;
 /// All sessions and the devices on them.
 pub struct Fleet {
     registry: Arc<Registry>,
+    share: Arc<Share>,
     uplinks: Uplinks,
     hub: Arc<Hub>,
     store: Option<Arc<dyn Engine>>,
@@ -97,6 +108,8 @@ pub struct Fleet {
 pub struct Parts {
     /// Where requests find the devices.
     pub registry: Arc<Registry>,
+    /// Which sessions are this process's.
+    pub share: Arc<Share>,
     /// The road out.
     pub uplinks: Uplinks,
     /// The road in.
@@ -149,9 +162,14 @@ impl Fleet {
         let composed = compose(config, &stored, &Setup::default());
         reload::report_unfit(&composed.unfit);
         let fleet = Self::new(parts, shared, config.limits.queued_uplinks, stored);
-        let plan = first_plan(&fleet.tools(), &composed.setup).map_err(DraftError::Plan)?;
+        let mut plan = first_plan(&fleet.tools(), &composed.setup).map_err(DraftError::Plan)?;
         for warning in &plan.warnings {
             warn!("{warning}");
+        }
+        let held = fleet.share.held();
+        if let Cow::Owned(part) = composed.setup.held(held) {
+            // All of it was planned to find what is wrong. What is made is what is held by now.
+            plan = first_plan(&fleet.tools(), &part).map_err(DraftError::Plan)?;
         }
         Ok(Draft {
             fleet: Arc::new(fleet),
@@ -163,14 +181,17 @@ impl Fleet {
     fn new(parts: Parts, shared: Shared, queue: usize, stored: StoredDevices) -> Self {
         let Parts {
             registry,
+            share,
             uplinks,
             hub,
             store,
             vault,
             keyring,
         } = parts;
+        let made = share.held();
         Self {
             registry,
+            share,
             uplinks,
             hub,
             store,
@@ -180,6 +201,7 @@ impl Fleet {
             queue,
             turns: Turns::default(),
             state: Mutex::new(State {
+                made,
                 stored,
                 ..State::default()
             }),
@@ -232,6 +254,7 @@ impl Fleet {
         let shared = lock(&self.shared).clone().ok_or(ChangeError::Ending)?;
         let crew = Crew {
             registry: &self.registry,
+            share: &self.share,
             shared: &shared,
             tasks: &self.tasks,
         };
@@ -261,13 +284,20 @@ impl Draft {
         } = self;
         let made = fleet.with_crew(|state, crew| {
             let Composed { setup, unfit } = composed;
-            let transition = crew.carry_out(state, plan, &setup);
+            let held = crew.share.held();
+            let transition = crew.carry_out(state, plan, &setup.held(held));
+            crew.share.learn(&setup);
+            state.made = held;
             state.setup = setup;
             state.unfit = unfit;
             Ok(transition)
         });
         if let Ok(transition) = made {
             transition.finish(&fleet.uplinks).await;
+        }
+        if fleet.share.held() != Partitions::ALL {
+            let elsewhere = Elsewhere(Arc::downgrade(&fleet));
+            fleet.uplinks.know_away(Arc::new(elsewhere));
         }
         fleet.resume_departures();
         fleet

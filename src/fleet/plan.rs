@@ -26,6 +26,8 @@ pub(super) struct Plan {
     pub(super) topics: BTreeMap<DeviceId, Topics>,
     /// What works, but should be seen to.
     pub(super) warnings: Vec<PlanWarning>,
+    /// Devices that go, go on in another process.
+    pub(super) goes_on: bool,
 }
 
 pub(super) type Workshops = BTreeMap<ConnectorName, Arc<Workshop>>;

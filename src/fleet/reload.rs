@@ -43,16 +43,18 @@ impl Fleet {
         config: &Config,
     ) -> Result<Prepared<'_>, Vec<PlanError>> {
         let turn = self.turns.of_everything().await;
-        let (before, workshops, stored) = {
+        let (before, workshops, stored, made) = {
             let state = lock(&self.state);
             let stored = state.stored.clone();
-            (state.setup.clone(), state.workshops.clone(), stored)
+            let made = state.made;
+            (state.setup.clone(), state.workshops.clone(), stored, made)
         };
         let composed = compose(config, &stored, &before);
         // Reading keys and certificates takes a while, and other tasks are not to wait for it.
         let fleet = Arc::clone(self);
         let planning = tokio::task::spawn_blocking(move || {
-            let plan = (fleet.tools()).plan(&before, &composed.setup, &workshops, &|_| false);
+            let (before, after) = (before.held(made), composed.setup.held(made));
+            let plan = (fleet.tools()).plan(&before, &after, &workshops, &|_| false);
             plan.map(|plan| (plan, composed))
         });
         let interrupted = |_| vec![PlanError::Interrupted];
@@ -80,10 +82,18 @@ impl Prepared<'_> {
         }
         report_unfit(&composed.unfit);
         let changes = Changes::of(&plan);
-        let removed: Vec<_> = plan.difference.removed().cloned().collect();
+        // Those whose sessions run elsewhere are listened to here as well.
+        let removed: Vec<_> = {
+            let before = &lock(&fleet.state).setup.devices;
+            let gone = before
+                .keys()
+                .filter(|id| !composed.setup.devices.contains_key(*id));
+            gone.cloned().collect()
+        };
         let made = fleet.with_crew(|state, crew| {
             let Composed { setup, unfit } = composed;
-            let transition = crew.carry_out(state, plan, &setup);
+            let transition = crew.carry_out(state, plan, &setup.held(state.made));
+            crew.share.learn(&setup);
             (state.workshops).retain(|name, _| setup.connectors.contains_key(name));
             state.setup = setup;
             state.unfit = unfit;
@@ -95,6 +105,8 @@ impl Prepared<'_> {
             fleet.hub.dismiss(id);
         }
         transition.finish(&fleet.uplinks).await;
+        // Devices that share another session now may have come or gone with it.
+        fleet.look_again().await;
         for id in &removed {
             fleet.uplinks.warn_of_orphans(id);
         }

@@ -1,8 +1,10 @@
 //! What is to run, as plain data: connectors, the devices on them, and which of these share a session.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::cluster::{Partition, Partitions};
 use crate::config::{ClientIds, Config, Connector, Device, Surroundings};
 use crate::device::{ConnectorName, DeviceId};
 use crate::profile::SessionScope;
@@ -75,6 +77,28 @@ impl Setup {
         Some(session_of(connector, device))
     }
 
+    /// The partition of a device of this setup.
+    pub(super) fn partition(&self, device: &Device) -> Partition {
+        let session = self.session_of(device);
+        session.map_or_else(|| Partition::of(device.id.as_str()), |key| key.partition())
+    }
+
+    /// The part of this setup whose sessions are in these partitions.
+    pub(super) fn held(&self, partitions: Partitions) -> Cow<'_, Self> {
+        if partitions == Partitions::ALL {
+            return Cow::Borrowed(self);
+        }
+        let devices = self.devices.iter();
+        let held = devices.filter(|(_, member)| partitions.has(self.partition(&member.device)));
+        Cow::Owned(Self {
+            connectors: self.connectors.clone(),
+            devices: held
+                .map(|(id, member)| (id.clone(), Arc::clone(member)))
+                .collect(),
+            client_ids: self.client_ids.clone(),
+        })
+    }
+
     /// The devices behind a router device.
     pub(super) fn behind<'a>(
         &'a self,
@@ -82,6 +106,16 @@ impl Setup {
     ) -> impl Iterator<Item = &'a Arc<Member>> {
         let members = self.devices.values();
         members.filter(move |member| member.device.via.as_ref() == Some(router))
+    }
+}
+
+impl SessionKey {
+    /// Where the session is in a cluster.
+    pub(super) fn partition(&self) -> Partition {
+        match &self.owner {
+            Some(device) => Partition::of(device.as_str()),
+            None => Partition::of(self.connector.as_str()),
+        }
     }
 }
 

@@ -70,7 +70,7 @@ pub(super) async fn load(vault: &Vault) -> Result<StoredDevices, VaultError> {
 }
 
 impl Stored {
-    fn read(content: &[u8]) -> Option<Self> {
+    pub(super) fn read(content: &[u8]) -> Option<Self> {
         let content: Content<'_> = serde_json::from_slice(content).ok()?;
         Some(Self {
             json: Zeroizing::new(content.device.get().to_owned()),

@@ -9,7 +9,7 @@ use tracing::warn;
 use crate::device::DeviceId;
 use crate::registry::Device;
 use crate::session::{SessionControl, SessionSpec, Tenure};
-use crate::uplink::Uplinks;
+use crate::uplink::{Lane, Uplinks};
 
 /// How long what holds a device that has gone may take to finish: far longer than it should.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -22,6 +22,8 @@ const LOOK: Duration = Duration::from_millis(5);
 pub(super) struct Transition {
     /// Of devices whose place was taken by another one, or that have gone.
     leaving: BTreeMap<DeviceId, Arc<Tenure>>,
+    /// Lanes of devices that have gone on elsewhere: who waits there is led there.
+    gone: Vec<Arc<Lane>>,
     /// Devices whose uplinks are held meanwhile.
     entering: Vec<Arc<Device>>,
     /// Sessions that become another one when everybody has left.
@@ -53,6 +55,13 @@ impl Transition {
         self.leaving.insert(device.id.clone(), tenure);
     }
 
+    /// The same for one that goes on in another process.
+    pub(super) fn send_on(&mut self, device: &Device) {
+        device.lane.hold();
+        self.gone.push(Arc::clone(&device.lane));
+        self.retire(device);
+    }
+
     /// A device whose uplinks are held.
     pub(super) fn admit(&mut self, device: &Arc<Device>) {
         self.entering.push(Arc::clone(device));
@@ -68,6 +77,9 @@ impl Transition {
         let until = Instant::now() + LIMIT;
         for (id, tenure) in self.leaving {
             all_have_left(&id, tenure, until).await;
+        }
+        for lane in self.gone {
+            lane.close();
         }
         for turn in self.turns {
             turn.take();

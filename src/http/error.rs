@@ -61,6 +61,7 @@ impl From<ChangeError> for Problem {
     fn from(error: ChangeError) -> Self {
         let detail = error.to_string();
         match error {
+            ChangeError::Elsewhere(_) => Self::new(Kind::Changing, detail).retry_after(1),
             ChangeError::Unknown(device) => Self::unknown_device(&device),
             ChangeError::Exists(_) => Self::new(Kind::Exists, detail)
                 .hint("without If-None-Match, it is changed"),

@@ -197,6 +197,14 @@ impl DeviceKeys {
         Ok(done)
     }
 
+    /// Becomes what was written elsewhere.
+    pub(super) fn replace(&self, ring: Ring) {
+        let mut known = self.lock();
+        *known = ring;
+        self.publish(&known);
+        self.said.send_modify(|count| *count += 1);
+    }
+
     /// Deletes all keys, for good: their device is gone.
     pub(super) async fn delete_all(&self) -> Result<(), KeyringError> {
         let mut written = self.writing.lock().await;

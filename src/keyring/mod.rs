@@ -97,6 +97,24 @@ impl Keyring {
         Arc::clone(keys)
     }
 
+    /// Takes over what another process has written of a device's keys.
+    pub async fn reload(&self, device: &DeviceId) -> Result<(), KeyringError> {
+        let content = self
+            .core
+            .vault
+            .get(RecordKind::Key, device.as_str())
+            .await?;
+        let ring = match content {
+            Some(content) => record::decode(&content).map_err(|error| KeyringError::Record {
+                device: device.as_str().into(),
+                error,
+            })?,
+            None => Ring::default(),
+        };
+        self.of(device).replace(ring);
+        Ok(())
+    }
+
     /// Forgets the keys of a device that was deleted. Its session must have ended.
     pub async fn forget(&self, device: &DeviceId) -> Result<(), KeyringError> {
         let keys = self.of(device);

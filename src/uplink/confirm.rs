@@ -12,7 +12,7 @@ use super::{Accepted, Receipt, Road, UplinkError, Uplinks, Wishes};
 use crate::device::DeviceId;
 use crate::message::{ContentType, UplinkId};
 use crate::profile::Profile;
-use crate::registry::Device;
+use crate::registry::{Connector, Device};
 use crate::seldom::{Pass, Seldom};
 use crate::session::Publish;
 use crate::store::records::{ReceiptRecord, ReceiptStatus};
@@ -31,8 +31,8 @@ pub(super) struct Shaped {
 }
 
 /// Refuses wishes that the device's connector cannot fulfil.
-pub(super) fn check_wishes(device: &Device, wishes: &Wishes) -> Result<(), UplinkError> {
-    let profile = &device.connector.profile;
+pub(super) fn check_wishes(connector: &Connector, wishes: &Wishes) -> Result<(), UplinkError> {
+    let profile = &connector.profile;
     let known = || {
         let envelope = profile.uplink.envelope.iter();
         let parameters = envelope.flat_map(|envelope| envelope.parameters());
@@ -47,7 +47,7 @@ pub(super) fn check_wishes(device: &Device, wishes: &Wishes) -> Result<(), Uplin
     }
     if wishes.confirm_platform && profile.ack.is_none() {
         return Err(UplinkError::NoPlatformAck {
-            profile: device.connector.profile_name.clone(),
+            profile: connector.profile_name.clone(),
         });
     }
     Ok(())

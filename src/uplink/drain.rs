@@ -45,6 +45,7 @@ pub(super) async fn drain(road: Arc<Road>, store: Arc<dyn UplinkQueue>, device: 
         store,
         device,
         after: None,
+        seen: None,
         on_the_way: VecDeque::new(),
     };
     let shutdown = drain.road.shutdown.clone();
@@ -90,6 +91,8 @@ struct Drain {
     device: Traveller,
     /// Everything up to this place has been handed to the session or settled.
     after: Option<u64>,
+    /// The same before something arrived, and everything was read anew.
+    seen: Option<u64>,
     on_the_way: VecDeque<(QueuedUplink, Ticket)>,
 }
 
@@ -98,6 +101,10 @@ impl Drain {
     async fn run(&mut self) -> bool {
         loop {
             let horizon = self.device.lane.horizon();
+            // Behind the horizon, so that what arrives meanwhile is seen the next time.
+            if self.device.lane.take_arrived() {
+                self.seen = self.seen.max(self.after.take());
+            }
             let room = WINDOW - self.on_the_way.len();
             // Not for each one that is settled: a look into the store costs more than what it then finds.
             let looks = room >= WINDOW / 2;
@@ -141,6 +148,11 @@ impl Drain {
         }
     }
 
+    /// Whether it was handed over before something arrived that stands before it.
+    fn is_on_the_way(&self, seq: u64) -> bool {
+        Some(seq) <= self.seen && self.on_the_way.iter().any(|(uplink, _)| uplink.seq == seq)
+    }
+
     async fn read(&self, room: usize) -> Vec<QueuedUplink> {
         let limit = ReadLimit {
             count: room.min(PAGE.count),
@@ -163,7 +175,7 @@ impl Drain {
     /// Hands one uplink to the session; `false` when the program ends.
     async fn take(&mut self, uplink: QueuedUplink) -> bool {
         self.after = Some(uplink.seq);
-        if self.device.lane.is_shadow(uplink.seq) {
+        if self.device.lane.is_shadow(uplink.seq) || self.is_on_the_way(uplink.seq) {
             return true;
         }
         let publish = match prepare(&self.device, &uplink) {

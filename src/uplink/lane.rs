@@ -47,6 +47,8 @@ struct Inner {
     writing: BTreeSet<u64>,
     /// Counts writes that ended, so that a drain that has read nothing knows whether that is still true.
     written: u64,
+    /// Something came to the store by another way, perhaps before what the drain has read.
+    arrived: bool,
     /// Places in the store whose uplink is in the session's queue as well.
     shadows: HashSet<u64>,
     /// Requests that wait for what becomes of a stored uplink.
@@ -171,6 +173,23 @@ impl Lane {
         }
         drop(inner);
         self.changed.notify_one();
+    }
+
+    /// Something has come to the store by another way; `true` when a drain has to be started.
+    pub(super) fn arrive(&self) -> bool {
+        let mut inner = self.lock();
+        self.stored.store(true, Ordering::Release);
+        inner.written += 1;
+        inner.arrived = true;
+        let start = !std::mem::replace(&mut inner.draining, true);
+        drop(inner);
+        self.changed.notify_one();
+        start
+    }
+
+    /// Whether something has come by another way since the last look.
+    pub(super) fn take_arrived(&self) -> bool {
+        std::mem::take(&mut self.lock().arrived)
     }
 
     /// A place in the store whose uplink is in the session's queue as well, before it is written.

@@ -9,9 +9,10 @@
 //! - [`Receipt`]: what became of one uplink
 //! - [`IdempotencyKey`]: requests that may be sent twice
 //! - [`ReceiptWatch`]: receipts as they come about
-//! - [`Fallback`]: uplinks of devices whose session is elsewhere, and does not answer
+//! - [`Fallback`], `away`: uplinks of devices whose session is elsewhere, and does not answer
 //! - `confirm`, `desk`, [`PlatformOutcome`]: the platform's own answer, where there is one
 
+mod away;
 mod check;
 mod confirm;
 mod desk;
@@ -37,6 +38,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
 
+pub(crate) use away::{Away, AwayDevice};
 pub use check::{CheckError, check};
 pub use error::UplinkError;
 pub use fallback::Fallback;
@@ -162,6 +164,7 @@ impl Uplinks {
             hurry: AtomicBool::new(false),
             shutdown: CancellationToken::new(),
             tracer: OnceLock::new(),
+            away: OnceLock::new(),
         };
         Self {
             registry,
@@ -218,6 +221,16 @@ impl Uplinks {
         }
     }
 
+    /// Sends what came to the store by another way, if the device is here.
+    pub(crate) fn arrived(&self, id: &DeviceId) {
+        if let Some(device) = self.registry.get(id)
+            && let Some(device) = Traveller::new(device)
+            && device.lane.arrive()
+        {
+            self.road.start_drain(&device);
+        }
+    }
+
     /// Requests that wait for the broker are answered now: what is not confirmed is stored.
     pub fn hurry(&self) {
         self.road.hurry.store(true, Ordering::Relaxed);
@@ -237,7 +250,14 @@ impl Uplinks {
         wishes: Wishes,
     ) -> Result<Accepted, UplinkError> {
         let began = Instant::now();
-        let device = self.enter(&uplink.device, began + wishes.wait).await?;
+        let device = match self.enter(&uplink.device, began + wishes.wait).await {
+            Ok(device) => device,
+            // It has just left.
+            Err(UplinkError::UnknownDevice(id)) if self.is_away(&id) => {
+                return self.store_away(uplink, wishes).await;
+            }
+            Err(error) => return Err(error),
+        };
         let span = self.road.tracer.get();
         let span = span.and_then(|tracer| trace::publish(tracer, &device, &mut uplink));
         let mut outcome = self.deliver_for(&device, uplink, wishes, began).await;
@@ -284,7 +304,7 @@ impl Uplinks {
         wishes: Wishes,
         began: Instant,
     ) -> Result<Accepted, UplinkError> {
-        confirm::check_wishes(device, &wishes)?;
+        confirm::check_wishes(&device.connector, &wishes)?;
         let mut publish = check(device, &uplink)?;
         let until = began + wishes.wait;
         // Of what was posted: the id in what is published is another one each time.

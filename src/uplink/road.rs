@@ -8,6 +8,7 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::away::Away;
 use super::desk::Desk;
 use super::error::UplinkError;
 use super::feed::Feed;
@@ -43,6 +44,8 @@ pub(super) struct Road {
     pub(super) shutdown: CancellationToken,
     /// Where somebody wants traces.
     pub(super) tracer: OnceLock<Arc<Tracer>>,
+    /// Where other processes have sessions, too.
+    pub(super) away: OnceLock<Arc<dyn Away>>,
 }
 
 /// An uplink on its way, with what was decided when it was accepted.

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::access::Access;
 use crate::device::{ConnectorName, DeviceId};
 use crate::downlink::{Cursor, Hub, Limits};
-use crate::fleet::{Fleet, Parts};
+use crate::fleet::{Fleet, Parts, Share};
 use crate::http::{Api, HttpLimits, router, serve};
 use crate::keyring::Keyring;
 use crate::message::{Downlink, Qos};
@@ -86,6 +86,7 @@ impl Bridge {
         let uplinks = Uplinks::new(Arc::clone(&registry), store.clone(), 100);
         let parts = Parts {
             registry: Arc::clone(&registry),
+            share: Arc::new(Share::alone()),
             uplinks: uplinks.clone(),
             hub: Arc::clone(&hub),
             store,

@@ -1,0 +1,146 @@
+//! Uplinks of devices whose session is in another process, or in none at the moment: they are checked and stored here, and
+//! whoever has the session sends them.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use futures_util::future::BoxFuture;
+
+use super::check::check_for;
+use super::confirm::{check_wishes, shape};
+use super::error::UplinkError;
+use super::fallback::Fallback;
+use super::key::{self, IdempotencyKey};
+use super::receipt::Receipt;
+use super::road::Order;
+use super::{Accepted, Uplinks, Wishes, drain};
+use crate::device::DeviceId;
+use crate::message::{Uplink, UplinkId};
+use crate::profile::UplinkTopic;
+use crate::registry::Connector;
+use crate::store::Engine;
+use crate::store::records::{Begun, BodyHash, KeyedAnswer, ReceiptStatus};
+
+/// Whoever knows the devices whose session is not here.
+pub(crate) trait Away: Debug + Send + Sync {
+    /// What an uplink of such a device is checked against; `None` where there is no such device.
+    fn away(&self, device: &DeviceId) -> Option<AwayDevice>;
+}
+
+/// A device whose session is not here.
+pub(crate) struct AwayDevice {
+    pub(crate) connector: Arc<Connector>,
+    pub(crate) topic: UplinkTopic,
+    /// Whether it is being deleted, and takes no more uplinks.
+    pub(crate) leaving: bool,
+}
+
+impl Fallback for Uplinks {
+    fn store(
+        &self,
+        uplink: Uplink,
+        wishes: Wishes,
+    ) -> BoxFuture<'static, Result<Accepted, UplinkError>> {
+        let uplinks = self.clone();
+        Box::pin(async move {
+            // It may have come here meanwhile.
+            if uplinks.registry.get(&uplink.device).is_some() {
+                return uplinks.deliver(uplink, wishes).await;
+            }
+            uplinks.store_away(uplink, wishes).await
+        })
+    }
+}
+
+impl Uplinks {
+    /// Knows devices beside those of the registry, from now on and once.
+    pub(crate) fn know_away(&self, away: Arc<dyn Away>) {
+        // A second one would change nothing.
+        let _ = self.road.away.set(away);
+    }
+
+    /// Whether there is such a device whose session is not here.
+    pub(super) fn is_away(&self, id: &DeviceId) -> bool {
+        let away = self.road.away.get();
+        away.is_some_and(|away| away.away(id).is_some())
+    }
+
+    pub(super) async fn store_away(
+        &self,
+        mut uplink: Uplink,
+        wishes: Wishes,
+    ) -> Result<Accepted, UplinkError> {
+        let store = self.road.store.clone().ok_or(UplinkError::NoStore)?;
+        let away = self.road.away.get();
+        let Some(device) = away.and_then(|away| away.away(&uplink.device)) else {
+            return Err(UplinkError::UnknownDevice(uplink.device));
+        };
+        if device.leaving {
+            return Err(UplinkError::Leaving);
+        }
+        check_wishes(&device.connector, &wishes)?;
+        let publish = check_for(&device.connector, &device.topic, None, &uplink)?;
+        let posted = (wishes.key.as_ref()).map(|_| key::fingerprint(&uplink, &wishes.parameters));
+        let id = UplinkId::new();
+        let shaped = shape(&device.connector.profile, &publish, &wishes, id)?;
+        uplink.payload = shaped.payload;
+        let order = Order {
+            id,
+            accepted_at: SystemTime::now(),
+            qos: publish.qos,
+            expects_answer: shaped.ack_id.is_some(),
+            uplink,
+        };
+        let keyed = wishes.key.zip(posted);
+        // A client that goes away must not leave its key in flight.
+        let road = Arc::clone(&self.road);
+        let storing = self.road.tasks.spawn(async move {
+            let accepted = put(&*store, &order, keyed).await?;
+            if !accepted.replayed {
+                road.feed.tell(|| accepted.receipt.clone());
+            }
+            Ok(accepted)
+        });
+        storing.await.unwrap_or(Err(UplinkError::Closing))
+    }
+}
+
+async fn put(
+    store: &dyn Engine,
+    order: &Order,
+    keyed: Option<(IdempotencyKey, BodyHash)>,
+) -> Result<Accepted, UplinkError> {
+    let device = &order.uplink.device;
+    if let Some((key, body)) = &keyed {
+        match store.begin(device, key.as_str(), *body).await? {
+            Begun::New => {}
+            Begun::InFlight => return Err(UplinkError::KeyInFlight),
+            Begun::OtherBody => return Err(UplinkError::KeyOtherBody),
+            Begun::Finished(answer) => {
+                let receipt = key::kept(device, &answer).ok_or(UplinkError::KeyOtherBody)?;
+                return Ok(Accepted {
+                    receipt,
+                    replayed: true,
+                });
+            }
+        }
+    }
+    let receipt: Receipt = order.receipt(ReceiptStatus::Queued);
+    let answer = keyed.as_ref().map(|(key, body)| KeyedAnswer {
+        key: key.as_str().into(),
+        body: *body,
+        answer: key::keep(&receipt),
+    });
+    let seq = store.next_seq();
+    let queued = drain::queued(&order.uplink, order.qos, seq, order.id, order.accepted_at);
+    let stored = store.enqueue(queued, answer).await;
+    if let (Err(_), Some((key, _))) = (&stored, &keyed) {
+        store.abandon(device, key.as_str());
+    }
+    stored?;
+    Ok(Accepted {
+        receipt,
+        replayed: false,
+    })
+}
