@@ -121,9 +121,7 @@ impl Reloader {
     /// names, and the listener stays at the one that it has.
     fn would_expose(&self, config: &Config) -> bool {
         let http = &config.http;
-        let clients = http.https.as_ref().and_then(|https| https.clients.as_ref());
-        let certificates = clients.is_some_and(|clients| clients.required);
-        let anybody = config.access.is_empty() && !certificates && !http.allow_anonymous;
+        let anybody = http.lets_anybody_in(!config.access.is_empty()) && !http.allow_anonymous;
         !self.listens.ip().is_loopback() && anybody
     }
 }

@@ -205,13 +205,7 @@ fn insecure(config: &Config) -> Vec<String> {
     }
     let http = &config.http;
     if !http.listen.ip().is_loopback() {
-        let needs_certificate = (http.https.iter()).any(|https| {
-            https
-                .clients
-                .as_ref()
-                .is_some_and(|clients| clients.required)
-        });
-        if config.access.is_empty() && !needs_certificate {
+        if http.lets_anybody_in(!config.access.is_empty()) {
             insecure.push(
                 "http.allow_anonymous: whoever reaches the listener may speak as every device"
                     .into(),

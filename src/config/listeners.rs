@@ -22,21 +22,7 @@ const MAX_BODY: usize = 255 * MIB;
 pub(super) fn http(mut section: Section<'_>, files: &Files<'_>, guarded: bool) -> Http {
     let listen = listen(&mut section, 8080);
     let https = https::https(&mut section, files);
-    let is_certified = https
-        .as_ref()
-        .and_then(|https| https.clients.as_ref())
-        .is_some_and(|clients| clients.required);
     let allow_anonymous = section.flag("allow_anonymous", false);
-    if !listen.ip().is_loopback() && !allow_anonymous && !is_certified && !guarded {
-        section.error(
-            "listen",
-            format_args!(
-                "{listen} is reached from other machines, and anybody could send as any device: \
-                 make a token (`causeway access new`), or demand client certificates (http.client_ca_file), \
-                 or listen on 127.0.0.1, or write http.allow_anonymous = true where something else keeps strangers out"
-            ),
-        );
-    }
     if allow_anonymous && guarded {
         section.error(
             "allow_anonymous",
@@ -63,8 +49,7 @@ pub(super) fn http(mut section: Section<'_>, files: &Files<'_>, guarded: bool) -
         }
     }
     let connections = connections(&mut section);
-    section.finish();
-    Http {
+    let http = Http {
         listen,
         https,
         connections,
@@ -73,7 +58,19 @@ pub(super) fn http(mut section: Section<'_>, files: &Files<'_>, guarded: bool) -
         max_body,
         wait,
         max_wait,
+    };
+    if !listen.ip().is_loopback() && http.lets_anybody_in(guarded) && !allow_anonymous {
+        section.error(
+            "listen",
+            format_args!(
+                "{listen} is reached from other machines, and anybody could send as any device: \
+                 make a token (`causeway access new`), or demand client certificates (http.client_ca_file), \
+                 or listen on 127.0.0.1, or write http.allow_anonymous = true where something else keeps strangers out"
+            ),
+        );
     }
+    section.finish();
+    http
 }
 
 fn connections(section: &mut Section<'_>) -> Connections {

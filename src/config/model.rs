@@ -74,6 +74,15 @@ pub struct Http {
     pub max_wait: Duration,
 }
 
+impl Http {
+    /// Whether whoever reaches the listener may use it: neither a token nor a certificate is asked for. `guarded`: there is
+    /// something under `[access]`.
+    pub fn lets_anybody_in(&self, guarded: bool) -> bool {
+        let clients = self.https.as_ref().and_then(|https| https.clients.as_ref());
+        !guarded && !clients.is_some_and(|clients| clients.required)
+    }
+}
+
 /// TLS on the main listener. Clients are offered TLS 1.2 and 1.3, and HTTP/2 before HTTP/1.1.
 #[derive(Debug, Clone)]
 pub struct Https {

@@ -96,4 +96,3 @@ export function drawTitle(number) {
     document.title = title;
   }
 }
-
