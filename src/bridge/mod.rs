@@ -167,6 +167,7 @@ impl Bridge {
                 ..HttpLimits::default()
             },
             receipts: config.store.limits.receipts,
+            members: None,
             shutdown: CancellationToken::new(),
         };
         let main = listen("http.listen", config.http.listen)?;

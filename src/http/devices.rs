@@ -5,14 +5,17 @@ use std::sync::atomic::Ordering;
 
 use axum::extract;
 use axum::http::Uri;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::device_form::DeviceBody;
+use super::forward::{Forward, PageWanted, WholePage};
 use super::guard::Guard;
-use super::openapi::{BadRequest, InternalError, UnknownDevice};
+use super::openapi::{BadRequest, InternalError, NoOwner, UnknownDevice};
 use super::path::DevicePath;
 use super::problem::Problem;
 use super::query;
@@ -36,19 +39,20 @@ pub(super) fn router(
     registry: Arc<Registry>,
     uplinks: Uplinks,
     fleet: Arc<Fleet>,
+    forward: Option<Arc<Forward>>,
 ) -> Router {
     let sessions = Router::new()
         .route(
             "/v1/devices/{device}/session",
-            get(guard.asks(READ, session)),
+            get(guard.asks_owner(READ, session)),
         )
         .with_state((Arc::clone(&registry), uplinks));
     let single = Router::new()
-        .route("/v1/devices/{device}", get(guard.asks(READ, show)))
+        .route("/v1/devices/{device}", get(guard.asks_owner(READ, show)))
         .with_state((Arc::clone(&registry), fleet));
     Router::new()
         .route("/v1/devices", get(guard.asks(READ, list)))
-        .with_state(registry)
+        .with_state((registry, forward))
         .merge(single)
         .merge(sessions)
 }
@@ -69,13 +73,14 @@ pub(super) fn router(
         (status = 200, description = "The registered devices, in the order of their ids", body = DevicePage),
         (status = 400, response = BadRequest),
         (status = 500, response = InternalError),
+        (status = 503, response = NoOwner),
     )
 )]
 async fn list(
-    extract::State(registry): extract::State<Arc<Registry>>,
+    extract::State((registry, forward)): extract::State<(Arc<Registry>, Option<Arc<Forward>>)>,
     caller: Caller,
     uri: Uri,
-) -> Result<Json<DevicePage>, Problem> {
+) -> Result<Response, Problem> {
     let (mut after, mut limit) = (None, None);
     let (mut connector, mut state) = (None, None);
     for (name, value) in query::parameters(&uri)? {
@@ -102,16 +107,37 @@ async fn list(
             _ => return Err(query::unknown(&name, "connector, state, after, limit")),
         }
     }
-    let limit = limit.unwrap_or(DEFAULT_PAGE);
-    let page = registry.page(after.as_ref(), limit + 1, |device| {
-        caller.may_use(&device.id)
-            && (connector.as_ref()).is_none_or(|connector| device.connector.name == *connector)
-            && state.is_none_or(|state| device.session.status().state() == state)
-    });
+    let wanted = PageWanted {
+        after,
+        limit: limit.unwrap_or(DEFAULT_PAGE),
+        connector,
+        state,
+        devices: caller.grant().rule().devices.clone(),
+    };
+    if let Some(forward) = forward {
+        return Ok(whole(forward.page(&registry, &wanted).await?));
+    }
+    let limit = wanted.limit;
+    let includes = |device: &Device| wanted.includes(device);
+    let page = registry.page(wanted.after.as_ref(), limit + 1, includes);
     let more = page.len() > limit;
     let devices: Vec<_> = page.iter().take(limit).map(DeviceBody::of).collect();
     let next = devices.last().filter(|_| more).map(|last| last.id.clone());
-    Ok(Json(DevicePage { devices, next }))
+    Ok(Json(DevicePage { devices, next }).into_response())
+}
+
+/// A page with the devices of all replicas, which are JSON already.
+fn whole(page: WholePage) -> Response {
+    let mut json = b"{\"devices\":[".to_vec();
+    json.extend_from_slice(&page.devices.join(&b","[..]));
+    json.push(b']');
+    if let Some(next) = &page.next {
+        json.extend_from_slice(b",\"next\":");
+        // Writing it to memory cannot fail.
+        let _ = serde_json::to_writer(&mut json, next);
+    }
+    json.push(b'}');
+    ([(CONTENT_TYPE, "application/json")], json).into_response()
 }
 
 fn state_of(name: &str, value: &str) -> Result<State, Problem> {
@@ -135,6 +161,7 @@ fn state_of(name: &str, value: &str) -> Result<State, Problem> {
         (status = 400, response = BadRequest),
         (status = 404, response = UnknownDevice),
         (status = 500, response = InternalError),
+        (status = 503, response = NoOwner),
     )
 )]
 async fn show(
@@ -163,6 +190,7 @@ async fn show(
         (status = 400, response = BadRequest),
         (status = 404, response = UnknownDevice),
         (status = 500, response = InternalError),
+        (status = 503, response = NoOwner),
     )
 )]
 async fn session(

@@ -1,6 +1,6 @@
 //! `GET /v1/devices/{device}/downlinks` and `GET /v1/downlinks`: what arrived for devices, as a stream or as a long poll.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,11 +9,13 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, Method, Uri};
 use axum::response::Response;
 use axum::routing::get;
+use futures_util::future::try_join_all;
 use tokio_util::sync::CancellationToken;
 
 use super::HttpLimits;
 use super::accept::{self, Form};
 use super::downlink_form::DownlinkPage;
+use super::forward::{self, Ear, Forward};
 use super::guard::Guard;
 use super::openapi::{BadRequest, InternalError, NotAcceptable, StoreUnreadable, UnknownDevice};
 use super::path::DevicePath;
@@ -42,6 +44,7 @@ pub(super) fn router(
     registry: Arc<Registry>,
     hub: Arc<Hub>,
     limits: HttpLimits,
+    forward: Option<Arc<Forward>>,
     shutdown: CancellationToken,
 ) -> Router {
     Router::new()
@@ -57,6 +60,7 @@ pub(super) fn router(
             registry,
             hub,
             limits,
+            forward,
             shutdown,
         })
 }
@@ -66,6 +70,7 @@ struct Listen {
     registry: Arc<Registry>,
     hub: Arc<Hub>,
     limits: HttpLimits,
+    forward: Option<Arc<Forward>>,
     shutdown: CancellationToken,
 }
 
@@ -211,15 +216,15 @@ impl Listen {
         }
         let after = options.after.unwrap_or_else(|| last_event_id(headers));
         devices.iter().try_for_each(|id| caller.check_device(id))?;
-        let wanted = self.find(devices)?;
+        let wanted = self.find(devices).await?;
         if form == Form::Stream {
             let listener = caller.begin_stream()?;
-            let subscription = self.subscribe(&wanted, options.topics, after).await?;
-            let sessions = Watch::new(Arc::clone(&self.registry), &wanted);
-            let answer = sse::answer(subscription, sessions, listener, &self.shutdown);
+            let (subscription, ear) = self.subscribe(&wanted, options.topics, after).await?;
+            let sessions = Watch::new(Arc::clone(&self.registry), &wanted.here);
+            let answer = sse::answer(subscription, sessions, (listener, ear), &self.shutdown);
             return Ok(answer);
         }
-        let subscription = self.subscribe(&wanted, options.topics, after).await?;
+        let (subscription, _ear) = self.subscribe(&wanted, options.topics, after).await?;
         let (limit, wait) = match *method {
             // Only the head of the answer is asked for, and there is nothing to wait for.
             Method::HEAD => (0, Duration::ZERO),
@@ -241,21 +246,33 @@ impl Listen {
     }
 
     /// The devices, each once.
-    fn find(&self, ids: Vec<DeviceId>) -> Result<BTreeMap<DeviceId, Arc<Device>>, Problem> {
-        let find = |id: DeviceId| match self.registry.get(&id) {
-            Some(device) => Ok((id, device)),
-            None => Err(Problem::unknown_device(&id)),
-        };
-        ids.into_iter().map(find).collect()
+    async fn find(&self, ids: Vec<DeviceId>) -> Result<Wanted, Problem> {
+        let mut wanted = Wanted::default();
+        for id in ids {
+            match self.registry.get(&id) {
+                Some(device) => drop(wanted.here.insert(id, device)),
+                None => drop(wanted.elsewhere.insert(id)),
+            }
+        }
+        let exist = wanted.elsewhere.iter().map(async |id| {
+            match forward::exists(self.forward.as_deref(), id).await {
+                Ok(true) => Ok(()),
+                Ok(false) => Err(Problem::unknown_device(id)),
+                Err(problem) => Err(problem),
+            }
+        });
+        try_join_all(exist).await?;
+        Ok(wanted)
     }
 
     async fn subscribe(
         &self,
-        devices: &BTreeMap<DeviceId, Arc<Device>>,
+        wanted: &Wanted,
         topics: Option<TopicFilter>,
         after: After,
-    ) -> Result<Subscription, Problem> {
-        let ids = devices.keys().cloned();
+    ) -> Result<(Subscription, Option<Ear>), Problem> {
+        let devices = &wanted.here;
+        let ids = devices.keys().chain(&wanted.elsewhere).cloned();
         let subscription = self.hub.subscribe(ids, topics, after);
         let subscription =
             subscription.counted(|id| Some(Arc::clone(&devices.get(id)?.connector.tally)));
@@ -269,14 +286,37 @@ impl Listen {
                 device.session.status().has_begun().await;
             }
         };
-        let _ = tokio::time::timeout(self.limits.begin_wait, begun).await;
+        let within = self.limits.begin_wait;
+        let (_, ear) = tokio::join!(
+            tokio::time::timeout(within, begun),
+            self.tell_owners(wanted)
+        );
         // One that was deleted meanwhile would never be heard of again.
-        let gone = devices.keys().find(|id| self.registry.get(id).is_none());
-        match gone {
-            Some(gone) => Err(Problem::unknown_device(gone)),
-            None => Ok(subscription),
+        for id in devices.keys() {
+            let here = self.registry.get(id).is_some();
+            if !here && !forward::exists(self.forward.as_deref(), id).await? {
+                return Err(Problem::unknown_device(id));
+            }
         }
+        Ok((subscription, ear))
     }
+
+    /// Those that are here may go elsewhere while they are listened to.
+    async fn tell_owners(&self, wanted: &Wanted) -> Option<Ear> {
+        let forward = self.forward.as_ref()?;
+        let all = wanted.here.keys().chain(&wanted.elsewhere).cloned();
+        let within = self.limits.begin_wait;
+        let told = forward.listen(&self.registry, all.collect(), within, &self.shutdown);
+        Some(told.await)
+    }
+}
+
+/// The devices that are listened to.
+#[derive(Default)]
+struct Wanted {
+    here: BTreeMap<DeviceId, Arc<Device>>,
+    /// Their sessions run in other replicas.
+    elsewhere: BTreeSet<DeviceId>,
 }
 
 #[derive(Default)]

@@ -4,6 +4,7 @@ use axum::http::header::LOCATION;
 use axum::http::{HeaderName, HeaderValue};
 use tracing::error;
 
+use super::forward::Unreached;
 use super::path::PathError;
 use super::problem::{Kind, Problem};
 use crate::device::DeviceId;
@@ -108,6 +109,31 @@ impl From<PathError> for Problem {
         match error {
             PathError::Kid => problem.hint(KEYS_HINT),
             _ => problem.hint("device ids and sub-topics become levels of an MQTT topic"),
+        }
+    }
+}
+
+impl From<Unreached> for Problem {
+    fn from(error: Unreached) -> Self {
+        let problem = |kind| Self::new(kind, error.to_string());
+        match error {
+            Unreached::Nobody => problem(Kind::NoOwner)
+                .retry_after(1)
+                .hint("it is on its way to another replica: GET /v1/cluster shows who has what"),
+            Unreached::Silent => problem(Kind::NoOwner).retry_after(5).hint(
+                "look at what there is before doing it again, where doing it twice does harm",
+            ),
+            Unreached::Version => problem(Kind::NoOwner).retry_after(5).hint(
+                "run all replicas with one version; while they are updated one by one, try again",
+            ),
+            Unreached::TooLarge { .. } => problem(Kind::TooLarge)
+                .hint("post less at once, or raise max_payload of nats-server"),
+            Unreached::AnswerTooLarge => {
+                problem(Kind::NoOwner).hint("raise max_payload of nats-server")
+            }
+            Unreached::Incomplete => problem(Kind::NoOwner)
+                .retry_after(1)
+                .hint("GET /v1/cluster shows which replicas there are, and who has what"),
         }
     }
 }

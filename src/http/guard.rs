@@ -20,7 +20,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use axum::body::HttpBody;
 use axum::extract::Request;
@@ -28,28 +28,43 @@ use axum::handler::Handler;
 use axum::http::HeaderValue;
 use axum::http::header::{CACHE_CONTROL, EXPECT};
 use axum::response::{IntoResponse, Response};
+use futures_util::future::BoxFuture;
 
 use super::credential::{self, InQuery};
+use super::forward::{Forward, OwnerRoute};
 use super::problem::Problem;
 use super::{body, rate_limit};
 use crate::access::{Access, Caller, Quota, Scope};
 
 /// Wraps handlers.
 #[derive(Debug, Clone)]
-pub(super) struct Guard(Arc<Access>);
+pub(super) struct Guard {
+    access: Arc<Access>,
+    /// Absent in one process.
+    forward: Option<Arc<Forward>>,
+}
 
 impl Guard {
-    pub(super) fn new(access: Arc<Access>) -> Self {
-        Self(access)
+    pub(super) fn new(access: Arc<Access>, forward: Option<Arc<Forward>>) -> Self {
+        Self { access, forward }
     }
 
     /// A handler for those who have a scope.
     pub(super) fn asks<H>(&self, scope: Scope, handler: H) -> Guarded<H> {
         Guarded {
-            access: Arc::clone(&self.0),
+            access: Arc::clone(&self.access),
             scope,
             takes_query: false,
+            owner: None,
             handler,
+        }
+    }
+
+    /// The same for requests about the device in the path, which the member answers that has its session.
+    pub(super) fn asks_owner<H>(&self, scope: Scope, handler: H) -> Guarded<H> {
+        Guarded {
+            owner: self.forward.as_ref().map(OwnerRoute::new),
+            ..self.asks(scope, handler)
         }
     }
 
@@ -69,27 +84,56 @@ pub(super) struct Guarded<H> {
     access: Arc<Access>,
     scope: Scope,
     takes_query: bool,
+    owner: Option<OwnerRoute>,
     handler: H,
+}
+
+impl<H> Guarded<H> {
+    /// What an owner may take, where this is not what anything else takes.
+    pub(super) fn patiently(mut self, time: Duration) -> Self {
+        self.owner = self.owner.map(|owner| owner.patiently(time));
+        self
+    }
 }
 
 impl<H, T, S> Handler<T, S> for Guarded<H>
 where
     H: Handler<T, S>,
     H::Future: Unpin,
+    S: Send + 'static,
 {
     type Future = Answering<H::Future>;
 
-    fn call(self, mut request: Request, state: S) -> Self::Future {
+    fn call(mut self, mut request: Request, state: S) -> Self::Future {
+        let owner = self.owner.take();
+        if let Some(owner) = &owner
+            && let Some(caller) = owner.admitted(&mut request)
+        {
+            request.extensions_mut().insert(caller);
+            return Answering {
+                answer: Answer::OfOwner(OwnerRoute::answer(self.handler.call(request, state))),
+                quota: None,
+                no_store: false,
+            };
+        }
         let query = match self.takes_query {
             true => InQuery::take(&mut request),
             false => InQuery::Nothing,
         };
         let mut quota = None;
         let answer = match self.admit(&request, &query, &mut quota) {
-            Ok(caller) => {
-                request.extensions_mut().insert(caller);
-                Answer::ToCome(self.handler.call(request, state))
-            }
+            Ok(caller) => match owner {
+                None => {
+                    request.extensions_mut().insert(caller);
+                    Answer::ToCome(self.handler.call(request, state))
+                }
+                Some(owner) => {
+                    request.extensions_mut().insert(caller.clone());
+                    let handler = self.handler;
+                    let here = move |request| handler.call(request, state);
+                    Answer::OfOwner(owner.find(caller, request, here))
+                }
+            },
             Err(problem) => {
                 read_on(request);
                 Answer::There(Some(problem.into_response()))
@@ -149,6 +193,7 @@ pub(super) struct Answering<F> {
 enum Answer<F> {
     There(Option<Response>),
     ToCome(F),
+    OfOwner(BoxFuture<'static, Response>),
 }
 
 impl<F: Future<Output = Response> + Unpin> Future for Answering<F> {
@@ -157,6 +202,7 @@ impl<F: Future<Output = Response> + Unpin> Future for Answering<F> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Response> {
         let mut response = match &mut self.answer {
             Answer::ToCome(future) => std::task::ready!(Pin::new(future).poll(cx)),
+            Answer::OfOwner(future) => std::task::ready!(future.as_mut().poll(cx)),
             Answer::There(response) => response.take().unwrap_or_default(),
         };
         if let Some(quota) = &self.quota {

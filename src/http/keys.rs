@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::guard::Guard;
 use super::key_form::{KeyBody, KeyList, NewKey};
 use super::openapi::{
-    BadRequest, InternalError, KeyConflict, KeyRefused, KeysNotChanged, NotAcceptable,
+    BadRequest, InternalError, KeyConflict, KeyRefused, KeysNotChanged, NoOwner, NotAcceptable,
     RequestTimeout, TooLarge, UnknownDevice, UnknownKey,
 };
 use super::path::DevicePath;
@@ -34,9 +34,9 @@ const PEM: &str = "application/x-pem-file";
 const SCOPE: Scope = Scope::Keys;
 
 pub(super) fn router(guard: &Guard, registry: Arc<Registry>, limits: HttpLimits) -> Router {
-    let of_device = get(guard.asks(SCOPE, list)).post(guard.asks(SCOPE, make));
-    let of_key = get(guard.asks(SCOPE, show)).delete(guard.asks(SCOPE, delete));
-    let activation = post(guard.asks(SCOPE, activate));
+    let of_device = get(guard.asks_owner(SCOPE, list)).post(guard.asks_owner(SCOPE, make));
+    let of_key = get(guard.asks_owner(SCOPE, show)).delete(guard.asks_owner(SCOPE, delete));
+    let activation = post(guard.asks_owner(SCOPE, activate));
     Router::new()
         .route("/v1/devices/{device}/keys", of_device)
         .route("/v1/devices/{device}/keys/{kid}", of_key)
@@ -63,6 +63,7 @@ struct Keys {
         (status = 400, response = BadRequest),
         (status = 404, response = UnknownDevice),
         (status = 500, response = InternalError),
+        (status = 503, response = NoOwner),
     )
 )]
 async fn list(
@@ -157,6 +158,7 @@ async fn make(
         (status = 406, response = NotAcceptable),
         (status = 409, response = KeyConflict),
         (status = 500, response = InternalError),
+        (status = 503, response = NoOwner),
     )
 )]
 async fn show(

@@ -146,6 +146,10 @@ kinds! {
          be.";
     StoreUnavailable: SERVICE_UNAVAILABLE "store-unavailable" "The store is unavailable"
         "The disk cannot be read or written at the moment: is it full, or mounted read-only? Nothing was taken.";
+    NoOwner: SERVICE_UNAVAILABLE "no-owner" "No replica answers for this"
+        "Only where several replicas work together: the device's session is on its way from one replica to another, or the \
+         replica that has it does not answer; or, for a list, not all replicas do. `detail` says whether something was done. \
+         An uplink is stored and answered with 202 instead.";
     Expired: SERVICE_UNAVAILABLE "expired" "Expired before it was sent"
         "The uplink's `expiry` was over before it could be sent.";
     Changing: SERVICE_UNAVAILABLE "changing" "The device is being changed"

@@ -6,6 +6,7 @@
 //! - [`management`]: `/livez`, `/readyz` and `/metrics`
 //! - [`serve`]: a listener (HTTPS, HTTP/2, limits), a router, and an end that lets requests finish
 //! - `guard`, `credential`, `caller`, `rate_limit`: who may call which route
+//! - `forward`: requests about devices whose session another replica has, and those of other replicas
 //! - `path`, `query`, `prefer`, `accept`, `body`: the parts of a request, parsed strictly
 //! - `kind`, `problem`, `error`: what went wrong, and the one place that gives it a status code
 
@@ -23,6 +24,7 @@ mod downlink_form;
 mod downlinks;
 mod error;
 mod events;
+mod forward;
 mod guard;
 mod health;
 mod key_form;
@@ -65,6 +67,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use body::BodyPace;
 pub use cors::Origins;
+pub use forward::{Members, answerer};
 pub use health::management;
 pub use observer::{Observer, http_tally};
 pub use openapi::{openapi, openapi_json};
@@ -80,6 +83,7 @@ use crate::fleet::Fleet;
 use crate::registry::Registry;
 use crate::store::ReceiptLimits;
 use crate::uplink::Uplinks;
+use forward::Forward;
 use guard::Guard;
 use problem::{Kind, Problem};
 
@@ -100,6 +104,8 @@ pub struct Api {
     pub limits: HttpLimits,
     /// How long receipts are kept, as far as the store keeps them: for those who ask too late.
     pub receipts: ReceiptLimits,
+    /// The other replicas; absent where there is one process.
+    pub members: Option<Members>,
     /// Ends every stream when the program ends.
     pub shutdown: CancellationToken,
 }
@@ -133,27 +139,41 @@ impl Default for HttpLimits {
 
 /// The routes of the main listener.
 pub fn router(api: Api) -> Router {
-    let guard = &Guard::new(api.access);
+    let forward = (api.members).map(|members| Arc::new(Forward::new(members, api.limits)));
+    let guard = &Guard::new(api.access, forward.clone());
     Router::new()
-        .merge(uplinks::router(guard, api.uplinks.clone(), api.limits))
+        .merge(uplinks::router(
+            guard,
+            api.uplinks.clone(),
+            api.limits,
+            forward.clone(),
+        ))
         .merge(batch::router(
             guard,
             api.uplinks.clone(),
             api.limits,
+            forward.clone(),
             api.shutdown.clone(),
         ))
-        .merge(receipts::router(guard, api.uplinks.clone(), api.receipts))
+        .merge(receipts::router(
+            guard,
+            api.uplinks.clone(),
+            api.receipts,
+            forward.clone(),
+        ))
         .merge(downlinks::router(
             guard,
             Arc::clone(&api.registry),
             api.hub,
             api.limits,
+            forward.clone(),
             api.shutdown.clone(),
         ))
         .merge(events::router(
             guard,
             Arc::clone(&api.registry),
             api.uplinks.clone(),
+            forward.clone(),
             api.shutdown.clone(),
         ))
         .merge(diagnosis::router(
@@ -169,8 +189,15 @@ pub fn router(api: Api) -> Router {
             Arc::clone(&api.registry),
             Arc::clone(&api.fleet),
             api.limits,
+            forward.clone(),
         ))
-        .merge(devices::router(guard, api.registry, api.uplinks, api.fleet))
+        .merge(devices::router(
+            guard,
+            api.registry,
+            api.uplinks,
+            api.fleet,
+            forward,
+        ))
         .merge(openapi::router())
         .merge(page::router())
         .merge(docs::router())

@@ -100,7 +100,7 @@ async fn contract() -> impl axum::response::IntoResponse {
         Unauthorized, Forbidden, TooMany,
         BadRequest, UnknownDevice, UnknownUplink, UnknownKey, KeyConflict, KeyRefused, KeysNotChanged, NotAcceptable,
         InvalidDevice, DeviceConflict, DeviceExists, WrongType, NotRegistered, RequestTimeout, KeyInFlight, TooLarge,
-        DiagnosisUnderWay, TooManyDiagnoses, ContentTypeNotCarried, NoBatch, Unprocessable, InternalError, BrokerRefused, NotTaken, StoreUnreadable, Unconfirmed,
+        DiagnosisUnderWay, TooManyDiagnoses, ContentTypeNotCarried, NoBatch, Unprocessable, InternalError, BrokerRefused, NoOwner, NotTaken, StoreUnreadable, Unconfirmed,
     ), schemas(
         batch::BatchUplink, events::SessionEvent<'static>, events::GoneEvent<'static>, events::MissedEvent,
         events::FiguresEvent,
@@ -178,22 +178,23 @@ problem_responses! {
     DeviceConflict: "The device is in the configuration file, or being deleted; other devices use its connection; uplinks wait and nobody has said what becomes of them; or the bridge has no store to keep it in";
     DeviceExists: "With `If-None-Match: *`: the device exists";
     WrongType: "The body is not `application/json`";
-    NotRegistered: "The store cannot be written, or the bridge is shutting down. With Retry-After";
+    NotRegistered: "The store cannot be written, or the bridge is shutting down; or no replica answers for the device (`no-owner`). With Retry-After";
     UnknownKey: "There is no such device, or it has no such key";
     KeyConflict: "Not possible with these keys: there are as many as a device may have, the key is needed, or the device's keys are not kept here";
     KeyRefused: "The broker refused the key, and the one before it signs again";
-    KeysNotChanged: "The store cannot be written, or the bridge is shutting down; nothing was changed. With Retry-After";
+    KeysNotChanged: "The store cannot be written, or the bridge is shutting down; nothing was changed. Or no replica answers for the device (`no-owner`). With Retry-After";
     KeyInFlight: "The same request, by its Idempotency-Key, is being worked on. With Retry-After";
     Unprocessable: "The Idempotency-Key was used for another uplink of this device; or, with `confirm=platform`, the broker has confirmed the uplink and the platform has refused it: its code and messages are in `platform`";
     NoBatch: "The body is neither `application/x-ndjson` nor `application/json`; the Accept-Post header names both";
-    StoreUnreadable: "The store cannot be read. With Retry-After";
+    StoreUnreadable: "The store cannot be read; or no replica answers for the device, or not all of them answer (`no-owner`). With Retry-After";
     TooLarge: "The body is larger than the bridge or the broker takes";
     ContentTypeNotCarried: "The connector does not carry this content type; the Accept-Post header lists those that it does";
     InternalError: "A defect of the bridge";
     BrokerRefused: "The broker refused the uplink or the connection; the reason code is named";
     NotTaken: "Neither confirmed nor stored, and it will not be sent later: the store is at a limit of `[store]` or cannot write, or there is none; or the uplink expired, the device cannot connect, or the bridge is shutting down. With Retry-After where trying again may help";
+    NoOwner: "Only where several replicas work together: no replica has the device's session at the moment, or the one that has it does not answer; for a list, not all of them do. With Retry-After";
     DiagnosisUnderWay: "The device is being examined already; or the token has as much under way, or sends as fast, as it may. With Retry-After";
-    TooManyDiagnoses: "As many devices are being examined as may be at a time, or the bridge is shutting down. With Retry-After";
+    TooManyDiagnoses: "As many devices are being examined as may be at a time, or the bridge is shutting down; or no replica answers for the device (`no-owner`). With Retry-After";
     Unconfirmed: "Sent, not confirmed in time, and not stored. It may have arrived; it will not be sent again";
 }
 

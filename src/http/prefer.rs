@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::http::header::HeaderName;
 use axum::http::{HeaderMap, HeaderValue};
 
-const PREFER: HeaderName = HeaderName::from_static("prefer");
+pub(super) const PREFER: HeaderName = HeaderName::from_static("prefer");
 pub(super) const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
 /// What the client prefers.

@@ -88,6 +88,13 @@ impl Problem {
         self.0.retry_after
     }
 
+    /// The body of the answer.
+    pub(super) fn to_json(&self) -> Vec<u8> {
+        let mut json = serde_json::to_vec(&self.body()).unwrap_or_default();
+        json.push(b'\n');
+        json
+    }
+
     pub(super) fn body(&self) -> ProblemBody<'_> {
         let parts = &*self.0;
         ProblemBody {
@@ -174,9 +181,7 @@ impl ProblemBody<'_> {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let mut json = serde_json::to_vec(&self.body()).unwrap_or_default();
-        json.push(b'\n');
-        let mut response = Response::new(Body::from(json));
+        let mut response = Response::new(Body::from(self.to_json()));
         *response.status_mut() = self.status();
         let parts = *self.0;
         let headers = response.headers_mut();

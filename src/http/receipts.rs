@@ -1,34 +1,49 @@
 //! `GET /v1/uplinks/{id}`: what became of one uplink.
 
+use std::sync::Arc;
+
 use axum::Router;
 use axum::extract::State;
-use axum::http::header::CACHE_CONTROL;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{HeaderValue, Uri};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use bytes::Bytes;
 
+use super::forward::Forward;
 use super::guard::Guard;
 use super::openapi::{BadRequest, InternalError, StoreUnreadable, UnknownUplink};
 use super::problem::{Kind, Problem};
 use super::uplinks::{ReceiptBody, receipt_response};
 use super::{path, query};
 use crate::access::{Caller, Scope};
+use crate::device::DeviceId;
 use crate::message::UplinkId;
 use crate::store::ReceiptLimits;
 use crate::uplink::{UplinkError, Uplinks};
 
 const SCOPE: Scope = Scope::Uplink;
 
-pub(super) fn router(guard: &Guard, uplinks: Uplinks, kept: ReceiptLimits) -> Router {
+pub(super) fn router(
+    guard: &Guard,
+    uplinks: Uplinks,
+    kept: ReceiptLimits,
+    forward: Option<Arc<Forward>>,
+) -> Router {
     Router::new()
         .route("/v1/uplinks/{id}", get(guard.asks(SCOPE, show)))
-        .with_state(Receipts { uplinks, kept })
+        .with_state(Receipts {
+            uplinks,
+            kept,
+            forward,
+        })
 }
 
 #[derive(Clone)]
 struct Receipts {
     uplinks: Uplinks,
     kept: ReceiptLimits,
+    forward: Option<Arc<Forward>>,
 }
 
 /// The receipt of an uplink
@@ -66,14 +81,14 @@ async fn show(
     match receipts.uplinks.receipt(id).await {
         // Somebody else's receipt is none, as if it were not known.
         Ok(Some(receipt)) if !caller.may_use(&receipt.device) => Err(receipts.unknown(id)),
-        Ok(Some(receipt)) => {
-            let mut response = receipt_response(&receipt);
-            // What is queued now is something else soon.
-            let headers = response.headers_mut();
-            headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-            Ok(response)
-        }
-        Ok(None) => Err(receipts.unknown(id)),
+        Ok(Some(receipt)) => Ok(no_store(receipt_response(&receipt))),
+        Ok(None) => match receipts.elsewhere(id).await? {
+            Some((device, json)) if caller.may_use(&device) => {
+                let content_type = (CONTENT_TYPE, "application/json");
+                Ok(no_store(([content_type], json).into_response()))
+            }
+            _ => Err(receipts.unknown(id)),
+        },
         Err(error) => {
             let cause = match error {
                 UplinkError::Store(error) => error.to_string(),
@@ -87,7 +102,22 @@ async fn show(
     }
 }
 
+/// What is queued now is something else soon.
+fn no_store(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
 impl Receipts {
+    /// What another replica has in memory.
+    async fn elsewhere(&self, id: UplinkId) -> Result<Option<(DeviceId, Bytes)>, Problem> {
+        match &self.forward {
+            Some(forward) => Ok(forward.receipt(id).await?),
+            None => Ok(None),
+        }
+    }
+
     fn unknown(&self, id: UplinkId) -> Problem {
         let problem = Problem::new(Kind::UnknownUplink, format!("there is no receipt of {id}"));
         if !self.uplinks.has_store() {

@@ -11,6 +11,7 @@ use axum::routing::put;
 use axum::{Json, Router};
 
 use super::device_form::{DeviceBody, NewDevice};
+use super::forward::Forward;
 use super::guard::Guard;
 use super::openapi::{
     DeviceConflict, DeviceExists, InternalError, InvalidDevice, NotRegistered, RequestTimeout,
@@ -37,8 +38,9 @@ pub(super) fn router(
     registry: Arc<Registry>,
     fleet: Arc<Fleet>,
     limits: HttpLimits,
+    forward: Option<Arc<Forward>>,
 ) -> Router {
-    let of_device = put(guard.asks(WRITE, register)).delete(guard.asks(WRITE, delete));
+    let of_device = put(guard.asks_owner(WRITE, register)).delete(guard.asks_owner(WRITE, delete));
     let limits = HttpLimits {
         max_body: MAX_BODY,
         ..limits
@@ -49,6 +51,7 @@ pub(super) fn router(
             registry,
             fleet,
             limits,
+            forward,
         })
 }
 
@@ -57,6 +60,7 @@ struct Devices {
     registry: Arc<Registry>,
     fleet: Arc<Fleet>,
     limits: HttpLimits,
+    forward: Option<Arc<Forward>>,
 }
 
 /// Registers a device, or changes a registered one
@@ -113,10 +117,17 @@ async fn register(
         Put::Created => StatusCode::CREATED,
         Put::Changed | Put::Unchanged => StatusCode::OK,
     };
+    if let Some(device) = devices.registry.get(&id) {
+        return Ok((status, Json(DeviceBody::of(&device))).into_response());
+    }
+    // Whose connection it shares may be elsewhere, and so is the device then.
+    if let Some(forward) = &devices.forward
+        && let Some(json) = forward.registered(&id).await?
+    {
+        return Ok((status, [(CONTENT_TYPE, "application/json")], json).into_response());
+    }
     // It may have been deleted again in the same moment.
-    let device = devices.registry.get(&id);
-    let device = device.ok_or_else(|| Problem::unknown_device(&id))?;
-    Ok((status, Json(DeviceBody::of(&device))).into_response())
+    Err(Problem::unknown_device(&id))
 }
 
 /// Deletes a registered device

@@ -21,6 +21,7 @@ use tokio::time::{Instant, Sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::events::SessionEvent;
+use super::forward::Ear;
 use crate::access::Listener;
 use crate::device::DeviceId;
 use crate::downlink::{Cursor, Delivery, Gap, Subscription};
@@ -35,14 +36,14 @@ const RETRY: std::ops::RangeInclusive<u32> = 1000..=5000;
 pub(super) fn answer(
     subscription: Subscription,
     sessions: Watch,
-    listener: Listener,
+    (listener, ear): (Listener, Option<Ear>),
     shutdown: &CancellationToken,
 ) -> Response {
     let ended = end(&listener, shutdown);
     let until = async move {
         ended.await;
-        // Kept until then: it counts as long as it is there.
-        drop(listener);
+        // Kept until then: they count as long as they are there.
+        drop((listener, ear));
     };
     response(EventStream::new(subscription, sessions, until, HEARTBEAT))
 }

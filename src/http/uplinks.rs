@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::io::Write;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -17,6 +18,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::HttpLimits;
+use super::forward::{Delivered, Forward};
 use super::guard::Guard;
 use super::openapi::{
     BadRequest, BrokerRefused, ContentTypeNotCarried, InternalError, KeyInFlight, NotTaken,
@@ -36,7 +38,12 @@ use crate::uplink::{Accepted, IdempotencyKey, PlatformOutcome, Receipt, Uplinks,
 
 const SCOPE: Scope = Scope::Uplink;
 
-pub(super) fn router(guard: &Guard, uplinks: Uplinks, limits: HttpLimits) -> Router {
+pub(super) fn router(
+    guard: &Guard,
+    uplinks: Uplinks,
+    limits: HttpLimits,
+    forward: Option<Arc<Forward>>,
+) -> Router {
     Router::new()
         .route(
             "/v1/devices/{device}/uplinks",
@@ -46,13 +53,18 @@ pub(super) fn router(guard: &Guard, uplinks: Uplinks, limits: HttpLimits) -> Rou
             "/v1/devices/{device}/uplinks/{*subtopic}",
             post(guard.asks(SCOPE, post_uplink_to_subtopic)),
         )
-        .with_state(Post { uplinks, limits })
+        .with_state(Post {
+            uplinks,
+            limits,
+            forward,
+        })
 }
 
 #[derive(Clone)]
 struct Post {
     uplinks: Uplinks,
     limits: HttpLimits,
+    forward: Option<Arc<Forward>>,
 }
 
 /// Posts an uplink
@@ -130,9 +142,17 @@ async fn post_uplink(
         placed: None,
     };
     let confirm_platform = wishes.confirm_platform;
-    let mut response = match post.uplinks.deliver(uplink, wishes).await {
-        Ok(accepted) => answer(&accepted, confirm_platform),
-        Err(error) => Problem::from(error).into_response(),
+    let mut response = match &post.forward {
+        None => match post.uplinks.deliver(uplink, wishes).await {
+            Ok(accepted) => answer(&accepted, confirm_platform),
+            Err(error) => Problem::from(error).into_response(),
+        },
+        // In a box: the future of every request would otherwise be as large as this road is long.
+        Some(forward) => match Box::pin(forward.deliver(&post.uplinks, uplink, wishes)).await {
+            Delivered::Here(Ok(accepted)) => answer(&accepted, confirm_platform),
+            Delivered::Here(Err(problem)) => problem.into_response(),
+            Delivered::Elsewhere(answer) => answer.into_response(),
+        },
     };
     if let Some(applied) = preferences.applied(response.status() == StatusCode::ACCEPTED) {
         response.headers_mut().insert(PREFERENCE_APPLIED, applied);
@@ -201,7 +221,7 @@ async fn post_uplink_to_subtopic(
 }
 
 pub(super) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
-const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+pub(super) const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<IdempotencyKey>, Problem> {
     let Some(value) = headers.get(IDEMPOTENCY_KEY) else {
@@ -362,7 +382,7 @@ pub(super) struct ReceiptBody<'a> {
 const RECEIPT_BYTES: usize = 320;
 
 /// 200 for what is settled, 202 with its place for what is on disk, or what the platform has not answered in time.
-fn answer(accepted: &Accepted, confirm_platform: bool) -> Response {
+pub(super) fn answer(accepted: &Accepted, confirm_platform: bool) -> Response {
     let receipt = &accepted.receipt;
     let unknown =
         |outcome: &PlatformOutcome| confirm_platform && outcome.verdict == Verdict::Unknown;
@@ -434,7 +454,8 @@ pub(super) fn location(receipt: &Receipt) -> String {
     format!("/v1/uplinks/{}", receipt.id)
 }
 
-pub(super) fn receipt_response(receipt: &Receipt) -> Response {
+/// A receipt as it is answered.
+pub(super) fn receipt_json(receipt: &Receipt) -> Vec<u8> {
     let mut json = Vec::with_capacity(RECEIPT_BYTES);
     let body = ReceiptBody::of(receipt);
     if !body.write_usual(&mut json) {
@@ -442,7 +463,11 @@ pub(super) fn receipt_response(receipt: &Receipt) -> Response {
         let _ = serde_json::to_writer(&mut json, &body);
     }
     json.push(b'\n');
-    let mut response = Response::new(Body::from(json));
+    json
+}
+
+pub(super) fn receipt_response(receipt: &Receipt) -> Response {
+    let mut response = Response::new(Body::from(receipt_json(receipt)));
     response
         .headers_mut()
         .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

@@ -402,6 +402,11 @@ impl Uplinks {
         self.road.store.is_some()
     }
 
+    /// The receipt of an uplink, as far as it is in memory: of one that was settled here without being stored.
+    pub fn recent_receipt(&self, id: UplinkId) -> Option<Receipt> {
+        self.road.recent.get(id)
+    }
+
     /// What became of an uplink; `None` when it is not known, or no longer.
     pub async fn receipt(&self, id: UplinkId) -> Result<Option<Receipt>, UplinkError> {
         self.road.receipt(id).await

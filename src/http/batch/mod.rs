@@ -8,6 +8,7 @@
 //! - `source`: where lines come from, a body that is being sent or an array that was
 //! - `line`: one line to an uplink
 //! - `pipeline`: a bounded number of uplinks under way, in the order of the lines
+//! - `road`: a line's way to its device, here or elsewhere, behind the device's lines before it
 //! - `result`: one line's answer
 //! - `output`: results to the body of the answer
 //!
@@ -21,7 +22,10 @@ mod line;
 mod output;
 mod pipeline;
 mod result;
+mod road;
 mod source;
+
+use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
@@ -34,6 +38,7 @@ use tokio_util::sync::CancellationToken;
 
 pub(super) use line::{BatchUplink, payload};
 
+use super::forward::Forward;
 use super::guard::Guard;
 use super::openapi::{BadRequest, InternalError, NoBatch, RequestTimeout, TooLarge};
 use super::prefer::{PREFERENCE_APPLIED, Preferences};
@@ -45,6 +50,7 @@ use crate::access::{Caller, Scope};
 use crate::uplink::{Uplinks, Wishes};
 use pipeline::Pipeline;
 use result::{Form, ResultBody};
+use road::Road;
 use source::{Elements, Lines, Source};
 
 const SCOPE: Scope = Scope::Uplink;
@@ -53,6 +59,7 @@ pub(super) fn router(
     guard: &Guard,
     uplinks: Uplinks,
     limits: HttpLimits,
+    forward: Option<Arc<Forward>>,
     shutdown: CancellationToken,
 ) -> Router {
     Router::new()
@@ -60,6 +67,7 @@ pub(super) fn router(
         .with_state(Batch {
             uplinks,
             limits,
+            forward,
             shutdown,
         })
 }
@@ -68,6 +76,7 @@ pub(super) fn router(
 struct Batch {
     uplinks: Uplinks,
     limits: HttpLimits,
+    forward: Option<Arc<Forward>>,
     shutdown: CancellationToken,
 }
 
@@ -159,7 +168,7 @@ async fn post_batch(
     };
     let (output, answer) = output::output(form);
     let pipeline = Pipeline::new(
-        batch.uplinks,
+        Road::new(batch.uplinks, batch.forward),
         caller,
         wishes,
         traceparent(&parts.headers),

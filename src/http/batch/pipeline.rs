@@ -1,6 +1,6 @@
 //! A bounded number of uplinks under way, in the order of their lines.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -16,12 +16,13 @@ use tokio_util::sync::CancellationToken;
 use super::line::{self, Wanted};
 use super::output::Output;
 use super::result::LineResult;
+use super::road::Road;
 use super::source::{Next, Source};
 use crate::access::Caller;
 use crate::device::DeviceId;
+use crate::http::forward::Delivered;
 use crate::http::problem::{Kind, Problem};
-use crate::store::records::ReceiptStatus;
-use crate::uplink::{Uplinks, Wishes};
+use crate::uplink::Wishes;
 
 /// Uplinks of one request that are under way: enough to fill a link, and to share a write to the disk.
 const IN_FLIGHT: usize = 64;
@@ -30,7 +31,7 @@ const IN_FLIGHT_BYTES: usize = 4 * 1024 * 1024;
 
 /// Takes lines from a source, delivers them, and writes what becomes of them.
 pub(super) struct Pipeline {
-    uplinks: Uplinks,
+    road: Road,
     caller: Caller,
     wishes: Wishes,
     traceparent: Option<Box<str>>,
@@ -40,8 +41,8 @@ pub(super) struct Pipeline {
     /// The line that was read last is not within the token's rate yet: no other one is read before this moment.
     owing: Option<Instant>,
     /// Devices whose broker did not confirm in time: as long as something waits before them, waiting anew for each
-    /// further line would only hold up the rest.
-    behind: HashSet<DeviceId>,
+    /// further line would only hold up the rest. Since then.
+    behind: HashMap<DeviceId, Instant>,
 }
 
 type Delivery = Pin<Box<dyn Future<Output = Done> + Send>>;
@@ -66,14 +67,14 @@ enum Event {
 impl Pipeline {
     /// `wishes` are for each line.
     pub(super) fn new(
-        uplinks: Uplinks,
+        road: Road,
         caller: Caller,
         wishes: Wishes,
         traceparent: Option<Box<str>>,
         output: Output,
     ) -> Self {
         Self {
-            uplinks,
+            road,
             caller,
             wishes,
             traceparent,
@@ -81,7 +82,7 @@ impl Pipeline {
             in_flight: FuturesOrdered::new(),
             bytes: 0,
             owing: None,
-            behind: HashSet::new(),
+            behind: HashMap::new(),
         }
     }
 
@@ -163,11 +164,11 @@ impl Pipeline {
 
     async fn done(&mut self, done: Done) {
         self.bytes -= done.bytes;
-        if let Ok(accepted) = &done.result.outcome
-            && accepted.receipt.status == ReceiptStatus::Queued
+        if let Some(device) = done.result.queued()
             && !self.wishes.respond_async
         {
-            self.behind.insert(accepted.receipt.device.clone());
+            let since = self.behind.entry(device.clone());
+            since.or_insert_with(Instant::now);
         }
         if self.output.write(&done.result) {
             self.output.flush().await;
@@ -207,13 +208,14 @@ impl Pipeline {
         };
         let bytes = uplink.payload.len();
         self.bytes += bytes;
-        let uplinks = self.uplinks.clone();
+        let device = uplink.device.clone();
+        let delivered = self.road.deliver(uplink, wishes);
         let mut delivery: Delivery = Box::pin(async move {
-            let outcome = uplinks.deliver(uplink, wishes).await;
             let result = LineResult {
                 line,
                 reference,
-                outcome: outcome.map_err(Problem::from),
+                device: Some(device),
+                outcome: delivered.await,
             };
             Done { result, bytes }
         });
@@ -235,10 +237,14 @@ impl Pipeline {
 
     /// Whether something of the device is stored and waits, after a line had waited in vain.
     fn is_behind(&mut self, device: &DeviceId) -> bool {
-        if !self.behind.contains(device) {
+        let Some(since) = self.behind.get(device) else {
             return false;
-        }
-        let behind = self.uplinks.backlog(device).is_some();
+        };
+        let behind = match self.road.backlog(device) {
+            Some(backlog) => backlog,
+            // Another replica knows; now and then it is tried.
+            None => since.elapsed() < self.wishes.wait,
+        };
         if !behind {
             self.behind.remove(device);
         }
@@ -259,7 +265,8 @@ impl Pipeline {
         let result = LineResult {
             line,
             reference,
-            outcome: Err(problem),
+            device: None,
+            outcome: Delivered::Here(Err(problem)),
         };
         let done = Done { result, bytes: 0 };
         self.in_flight.push_back(Box::pin(std::future::ready(done)));

@@ -1,12 +1,16 @@
 //! The answer to one line.
 
+use axum::http::header::{LOCATION, RETRY_AFTER};
+use axum::http::{HeaderName, StatusCode};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use super::line::reference_schema;
+use crate::device::DeviceId;
+use crate::http::forward::{Delivered, HttpAnswer};
 use crate::http::problem::{Problem, ProblemBody};
-use crate::http::uplinks::{ReceiptBody, location};
+use crate::http::uplinks::{IDEMPOTENCY_REPLAYED, ReceiptBody, location};
 use crate::store::records::ReceiptStatus;
 use crate::uplink::Accepted;
 
@@ -24,14 +28,33 @@ pub(super) enum Form {
 pub(super) struct LineResult {
     pub(super) line: u64,
     pub(super) reference: Option<Box<RawValue>>,
-    pub(super) outcome: Result<Accepted, Problem>,
+    /// Of a line that could be read.
+    pub(super) device: Option<DeviceId>,
+    pub(super) outcome: Delivered,
 }
 
 impl LineResult {
     /// Writes it as JSON on one line.
     pub(super) fn write(&self, to: &mut Vec<u8>) {
         // Writing this to memory cannot fail.
-        let _ = serde_json::to_writer(to, &ResultBody::of(self));
+        let _ = match &self.outcome {
+            Delivered::Here(outcome) => {
+                serde_json::to_writer(to, &ResultBody::of(self, outcome.as_ref()))
+            }
+            Delivered::Elsewhere(answer) => {
+                serde_json::to_writer(to, &ForeignBody::of(self, answer))
+            }
+        };
+    }
+
+    /// The device, where its uplink is stored and waits.
+    pub(super) fn queued(&self) -> Option<&DeviceId> {
+        let queued = match &self.outcome {
+            Delivered::Here(Ok(accepted)) => accepted.receipt.status == ReceiptStatus::Queued,
+            Delivered::Here(Err(_)) => false,
+            Delivered::Elsewhere(answer) => answer.status == StatusCode::ACCEPTED,
+        };
+        self.device.as_ref().filter(|_| queued)
     }
 }
 
@@ -70,7 +93,7 @@ pub(super) struct ResultBody<'a> {
 }
 
 impl<'a> ResultBody<'a> {
-    fn of(result: &'a LineResult) -> Self {
+    fn of(result: &'a LineResult, outcome: Result<&'a Accepted, &'a Problem>) -> Self {
         let body = Self {
             line: result.line,
             reference: result.reference.as_deref(),
@@ -81,7 +104,7 @@ impl<'a> ResultBody<'a> {
             problem: None,
             retry_after: None,
         };
-        match &result.outcome {
+        match outcome {
             Ok(Accepted { receipt, replayed }) => {
                 let queued = receipt.status == ReceiptStatus::Queued;
                 Self {
@@ -98,6 +121,44 @@ impl<'a> ResultBody<'a> {
                 retry_after: problem.seconds_to_retry(),
                 ..body
             },
+        }
+    }
+}
+
+/// The same, of a line that another replica has answered.
+#[derive(Serialize)]
+struct ForeignBody<'a> {
+    line: u64,
+    #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
+    reference: Option<&'a RawValue>,
+    status: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    receipt: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    location: Option<&'a str>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    replayed: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_after: Option<u32>,
+}
+
+impl<'a> ForeignBody<'a> {
+    fn of(result: &'a LineResult, answer: &'a HttpAnswer) -> Self {
+        let header = |name: HeaderName| answer.headers.get(name)?.to_str().ok();
+        // What another replica writes is JSON; if it were not, the status would still be told.
+        let body = serde_json::from_slice(&answer.body).ok();
+        let is_receipt = answer.status.is_success();
+        Self {
+            line: result.line,
+            reference: result.reference.as_deref(),
+            status: answer.status.as_u16(),
+            receipt: body.filter(|_| is_receipt),
+            location: header(LOCATION).filter(|_| is_receipt),
+            replayed: header(IDEMPOTENCY_REPLAYED).is_some(),
+            problem: body.filter(|_| !is_receipt),
+            retry_after: header(RETRY_AFTER).and_then(|seconds| seconds.parse().ok()),
         }
     }
 }

@@ -21,8 +21,9 @@ pub(super) use form::{FiguresEvent, GoneEvent, MissedEvent, SessionEvent};
 use stream::{Reader, Wanted};
 
 use super::accept::{self, Form};
+use super::forward::{self, Forward};
 use super::guard::Guard;
-use super::openapi::{BadRequest, InternalError, NotAcceptable, UnknownDevice};
+use super::openapi::{BadRequest, InternalError, NoOwner, NotAcceptable, UnknownDevice};
 use super::problem::{Kind, Problem};
 use super::{query, sse};
 use crate::access::{Caller, Scope};
@@ -41,6 +42,7 @@ pub(super) fn router(
     guard: &Guard,
     registry: Arc<Registry>,
     uplinks: Uplinks,
+    forward: Option<Arc<Forward>>,
     shutdown: CancellationToken,
 ) -> Router {
     Router::new()
@@ -48,6 +50,7 @@ pub(super) fn router(
         .with_state(Events {
             registry,
             uplinks,
+            forward,
             shutdown,
         })
 }
@@ -56,6 +59,7 @@ pub(super) fn router(
 struct Events {
     registry: Arc<Registry>,
     uplinks: Uplinks,
+    forward: Option<Arc<Forward>>,
     shutdown: CancellationToken,
 }
 
@@ -97,6 +101,7 @@ struct Events {
         (status = 404, response = UnknownDevice),
         (status = 406, response = NotAcceptable),
         (status = 500, response = InternalError),
+        (status = 503, response = NoOwner),
     )
 )]
 async fn events(
@@ -111,8 +116,11 @@ async fn events(
     }
     let options = Options::read(&uri)?;
     (options.devices.iter()).try_for_each(|id| caller.check_device(id))?;
-    if let Some(unknown) = (options.devices.iter()).find(|id| events.registry.get(id).is_none()) {
-        return Err(Problem::unknown_device(unknown));
+    for id in &options.devices {
+        let here = events.registry.get(id).is_some();
+        if !here && !forward::exists(events.forward.as_deref(), id).await? {
+            return Err(Problem::unknown_device(id));
+        }
     }
     let wanted = Wanted {
         devices: Some(options.devices).filter(|devices| !devices.is_empty()),

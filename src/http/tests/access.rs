@@ -32,7 +32,7 @@ async fn a_handler_that_was_forgotten_lets_nobody_in() {
 
 #[tokio::test]
 async fn a_token_in_the_query_is_gone_before_the_handler_sees_it() {
-    let guard = Guard::new(Arc::new(Access::open()));
+    let guard = Guard::new(Arc::new(Access::open()), None);
     let router = Router::new()
         .route(
             "/stream",

@@ -10,10 +10,11 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::access::Access;
+use crate::cluster::Answerer;
 use crate::device::{ConnectorName, DeviceId};
 use crate::downlink::{Cursor, Hub, Limits};
 use crate::fleet::{Fleet, Parts, Share};
-use crate::http::{Api, HttpLimits, router, serve};
+use crate::http::{Api, HttpLimits, Members, answerer, router, serve};
 use crate::keyring::Keyring;
 use crate::message::{Downlink, Qos};
 use crate::profile::{Binding, Profile, ScopeValues, builtin};
@@ -30,6 +31,8 @@ pub(super) struct Bridge {
     pub(super) registry: Arc<Registry>,
     pub(super) shutdown: CancellationToken,
     pub(super) serving: JoinHandle<std::io::Result<()>>,
+    /// What other members reach; absent in one process.
+    pub(super) answerer: Option<Arc<dyn Answerer>>,
     sessions: BTreeMap<&'static str, Detached>,
 }
 
@@ -68,15 +71,46 @@ impl Bridge {
         store: Option<Arc<dyn Engine>>,
         signing: impl Fn(&DeviceId) -> Signing,
     ) -> Self {
-        let mut sessions = BTreeMap::new();
         let profiles = [
             ("akenza", "akenza-device"),
             ("plain", "plain"),
             ("other", "plain"),
         ];
         let devices = profiles.map(|(id, profile)| {
-            let (mut device, session) = device(id, profile);
+            let (mut device, session) = device(id, profile, 2);
             device.signing = signing(&device.id);
+            (id, device, session)
+        });
+        let limits = HttpLimits {
+            max_body: MAX_BODY,
+            wait: Duration::from_millis(100),
+            max_wait: Duration::from_secs(60),
+            begin_wait: Duration::ZERO,
+            ..HttpLimits::default()
+        };
+        Self::start_of(devices, limits, window, store, Access::open(), None).await
+    }
+
+    /// One of several members, without a device.
+    pub(super) async fn start_member(access: Access, members: Members) -> Self {
+        let limits = HttpLimits {
+            max_body: MAX_BODY,
+            wait: Duration::from_secs(2),
+            ..HttpLimits::default()
+        };
+        Self::start_of([], limits, Limits::default(), None, access, Some(members)).await
+    }
+
+    async fn start_of(
+        devices: impl IntoIterator<Item = (&'static str, Device, Detached)>,
+        limits: HttpLimits,
+        window: Limits,
+        store: Option<Arc<dyn Engine>>,
+        access: Access,
+        members: Option<Members>,
+    ) -> Self {
+        let mut sessions = BTreeMap::new();
+        let devices = devices.into_iter().map(|(id, device, session)| {
             sessions.insert(id, session);
             device
         });
@@ -93,22 +127,19 @@ impl Bridge {
             vault: None,
             keyring: None,
         };
-        let router = router(Api {
-            access: Arc::new(Access::open()),
+        let api = Api {
+            access: Arc::new(access),
             uplinks,
             fleet: Fleet::empty(parts, Shared::for_tests()),
             registry: Arc::clone(&registry),
             hub: Arc::clone(&hub),
-            limits: HttpLimits {
-                max_body: MAX_BODY,
-                wait: Duration::from_millis(100),
-                max_wait: Duration::from_secs(60),
-                begin_wait: Duration::ZERO,
-                ..HttpLimits::default()
-            },
+            limits,
             receipts: Default::default(),
+            members,
             shutdown: shutdown.clone(),
-        });
+        };
+        let router = router(api.clone());
+        let answerer = answerer(&api, router.clone());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let serving = tokio::spawn(serve(listener, router, shutdown.clone()));
@@ -118,8 +149,22 @@ impl Bridge {
             registry,
             shutdown,
             serving,
+            answerer,
             sessions,
         }
+    }
+
+    /// The member gets a device, whose session the test plays.
+    pub(super) fn gets(&self, id: &str) -> Detached {
+        let (device, session) = device(id, "plain", 100);
+        self.registry.insert(Arc::new(device));
+        session
+    }
+
+    /// The member loses it.
+    pub(super) fn loses(&self, id: &str) {
+        let lost = self.registry.remove(&DeviceId::parse(id).unwrap());
+        assert!(lost.is_some(), "{id} was not there");
     }
 
     /// The session of a device, which the test now plays.
@@ -146,8 +191,8 @@ impl Bridge {
     }
 }
 
-fn device(id: &str, profile_name: &str) -> (Device, Detached) {
-    let (session, detached) = Detached::new(2);
+fn device(id: &str, profile_name: &str, queue: usize) -> (Device, Detached) {
+    let (session, detached) = Detached::new(queue);
     let profile = Profile::parse(builtin(profile_name).unwrap()).unwrap();
     let id = DeviceId::parse(id).unwrap();
     let name = ConnectorName::parse(if profile_name == "plain" {

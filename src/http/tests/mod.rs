@@ -3,9 +3,11 @@
 mod access;
 mod bridge;
 mod client;
+mod cluster;
 mod devices;
 mod downlinks;
 mod events;
+mod forward;
 mod https;
 mod keys;
 mod listener;

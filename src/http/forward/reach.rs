@@ -1,0 +1,202 @@
+//! Asking whoever has a device, wherever it goes meanwhile.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tokio::sync::watch;
+
+use super::Forward;
+use super::answer::{Answer, HttpAnswer};
+use crate::cluster::{AskError, MemberId, Peers, Place, Table};
+use crate::device::DeviceId;
+use crate::http::problem::Kind;
+
+/// How long to wait at the most before the place of a device is looked at again: the table tells when it changes, but a
+/// member that says "not here" may be ahead of it.
+pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(100);
+/// What a member may take to answer a question. One that does not is asked again.
+pub(super) const READ: Duration = Duration::from_secs(2);
+/// How long an answer may still be on its way from a member that is not in the table any more.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// Where a request ends up.
+#[derive(Debug)]
+pub(super) enum Reached {
+    /// The device is here.
+    Here,
+    /// Its owner has answered.
+    Answered(HttpAnswer),
+}
+
+/// Why no owner has answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(in crate::http) enum Unreached {
+    /// Nobody had it, or took the request, in time. It was not processed.
+    #[error("no replica has the device's session at the moment; nothing was done")]
+    Nobody,
+    /// Whoever has it did not answer.
+    #[error(
+        "the replica that has the device's session did not answer; whether the request was carried out is not known"
+    )]
+    Silent,
+    /// It speaks another version. It was not processed.
+    #[error(
+        "the replica that has the device's session is of a version that does not understand this one; nothing was done"
+    )]
+    Version,
+    /// The request cannot be sent to it.
+    #[error(
+        "another replica has the device's session, and no more than {limit} bytes can be sent to it at once; nothing was done"
+    )]
+    TooLarge {
+        /// The most, in bytes.
+        limit: usize,
+    },
+    /// The answer cannot be sent from it.
+    #[error(
+        "another replica has the device's session; it carried the request out, and its answer is too large to be sent here"
+    )]
+    AnswerTooLarge,
+    /// Not all members have answered, or some partition has no owner.
+    #[error(
+        "some replica did not answer, or some devices are on their way from one replica to another; what the others say \
+         would not be the whole"
+    )]
+    Incomplete,
+}
+
+impl Unreached {
+    /// Whether nothing was done.
+    pub(in crate::http) fn is_certain(self) -> bool {
+        !matches!(self, Self::Silent | Self::AnswerTooLarge)
+    }
+}
+
+/// How long is waited for what.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patience {
+    /// Until then, an owner is looked for.
+    pub(super) owner: Instant,
+    /// What an owner may take to answer.
+    pub(super) answer: Answering,
+    /// Whether one that did not answer may be asked again, or another one: asking twice does no harm.
+    pub(super) again: bool,
+}
+
+/// What an owner may take to answer.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Answering {
+    /// So long, whenever it is asked.
+    Within(Duration),
+    /// Until then, and so long beyond.
+    Until(Instant, Duration),
+}
+
+impl Answering {
+    fn left(self) -> Duration {
+        match self {
+            Self::Within(time) => time,
+            Self::Until(end, beyond) => end.saturating_duration_since(Instant::now()) + beyond,
+        }
+    }
+}
+
+impl Forward {
+    /// Asks the member that has a device, until one has answered.
+    pub(super) async fn reach(
+        &self,
+        device: &DeviceId,
+        patience: Patience,
+        ask: impl Fn() -> Bytes,
+    ) -> Result<Reached, Unreached> {
+        let mut changed = self.members.peers.changed();
+        loop {
+            // What changes from here on wakes the wait below.
+            changed.borrow_and_update();
+            let mut unreached = Unreached::Nobody;
+            match self.members.places.place(device) {
+                Place::Here => return Ok(Reached::Here),
+                Place::Vacant => {}
+                Place::There(member) => {
+                    match self.ask(&member, ask(), patience.answer.left()).await {
+                        Ok(Answer::Http(answer)) if !answer.is(Kind::Closing) => {
+                            return Ok(Reached::Answered(*answer));
+                        }
+                        // It has just lost or left the device, or ends: what it did not do, another one may.
+                        Ok(Answer::NotHere | Answer::Http(_)) => {}
+                        Ok(_) => return Err(Unreached::Version),
+                        Err(AskError::Nobody) => {}
+                        Err(AskError::TooLarge { limit }) => {
+                            return Err(Unreached::TooLarge { limit });
+                        }
+                        Err(AskError::AnswerTooLarge) => return Err(Unreached::AnswerTooLarge),
+                        Err(AskError::TimedOut | AskError::Lost) if !patience.again => {
+                            return Err(Unreached::Silent);
+                        }
+                        Err(AskError::TimedOut | AskError::Lost) => unreached = Unreached::Silent,
+                    }
+                }
+            }
+            let now = Instant::now();
+            if now >= patience.owner {
+                return Err(unreached);
+            }
+            wait_for_change(&mut changed, patience.owner.min(now + LOOK_AGAIN)).await;
+        }
+    }
+
+    /// Asks one member once. What it answers and cannot be read is of another version.
+    pub(super) async fn ask(
+        &self,
+        member: &MemberId,
+        request: Bytes,
+        within: Duration,
+    ) -> Result<Answer, AskError> {
+        ask(&*self.members.peers, member, request, within).await
+    }
+
+    /// Whether a device is with somebody else, or nobody, by now.
+    pub(in crate::http) fn is_elsewhere(&self, device: &DeviceId) -> bool {
+        self.members.places.place(device) != Place::Here
+    }
+}
+
+/// Asks one member once. One that goes meanwhile is not waited for.
+pub(super) async fn ask(
+    peers: &dyn Peers,
+    member: &MemberId,
+    request: Bytes,
+    within: Duration,
+) -> Result<Answer, AskError> {
+    let asked = peers.ask(member, request, within);
+    let mut table = peers.changed();
+    let gone = async {
+        let is_gone = |table: &Arc<Table>| !table.members().iter().any(|known| known.id == *member);
+        let over = table.wait_for(is_gone).await.is_err();
+        match over {
+            true => std::future::pending().await,
+            false => tokio::time::sleep(LAST_WORDS).await,
+        }
+    };
+    let answer = tokio::select! {
+        biased;
+        answer = asked => answer?,
+        () = gone => return Err(AskError::Lost),
+    };
+    Ok(Answer::read(answer).unwrap_or_else(|error| {
+        tracing::warn!(%member, %error, "another replica's answer cannot be read");
+        Answer::NotUnderstood
+    }))
+}
+
+/// Waits until the table changes, at the most until then.
+pub(super) async fn wait_for_change<T>(changed: &mut watch::Receiver<T>, until: Instant) {
+    // Without anybody who could change it, there is still the time to wait.
+    let change = async {
+        if changed.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    };
+    let _ = tokio::time::timeout_at(until.into(), change).await;
+}

@@ -1,0 +1,148 @@
+//! The road out for a device that may be elsewhere.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use tokio::sync::RwLock;
+
+use super::Forward;
+use super::answer::HttpAnswer;
+use super::ask::Ask;
+use super::reach::{Answering, Patience, Reached, Unreached};
+use crate::device::DeviceId;
+use crate::http::problem::{Kind, Problem};
+use crate::message::Uplink;
+use crate::uplink::{Accepted, UplinkError, Uplinks, Wishes};
+
+/// What an owner may take beyond the wait: it stores what its broker has not confirmed by then.
+const MARGIN: Duration = Duration::from_secs(2);
+
+/// What became of an uplink, and who says so.
+#[derive(Debug)]
+pub(in crate::http) enum Delivered {
+    /// This member.
+    Here(Result<Accepted, Problem>),
+    /// The member that has the device.
+    Elsewhere(HttpAnswer),
+}
+
+impl Forward {
+    /// Delivers an uplink to its device's session, wherever that is. What no owner has taken or answered within the wait is
+    /// stored.
+    pub(in crate::http) async fn deliver(
+        &self,
+        uplinks: &Uplinks,
+        uplink: Uplink,
+        wishes: Wishes,
+    ) -> Delivered {
+        let began = Instant::now();
+        let until = began + wishes.wait;
+        let patience = Patience {
+            // Whoever wants an answer at once gets one: it is stored here as well as there.
+            owner: match wishes.respond_async {
+                true => began,
+                false => until,
+            },
+            answer: Answering::Until(until, MARGIN),
+            again: false,
+        };
+        let left = || until.saturating_duration_since(Instant::now());
+        let ask = || Ask::uplink(&uplink, &wishes, left());
+        let unreached = loop {
+            match self.reach(&uplink.device, patience, ask).await {
+                Ok(Reached::Answered(answer)) => return Delivered::Elsewhere(answer),
+                Ok(Reached::Here) => {
+                    let wishes = Wishes {
+                        wait: left(),
+                        ..wishes.clone()
+                    };
+                    match uplinks.deliver(uplink.clone(), wishes).await {
+                        Err(error) if self.has_left(&uplink.device, &error) => {}
+                        outcome => return Delivered::Here(outcome.map_err(Problem::from)),
+                    }
+                    // It was not taken here, and whoever has it now is asked.
+                    if Instant::now() >= until {
+                        break Unreached::Nobody;
+                    }
+                }
+                Err(unreached) => break unreached,
+            }
+        };
+        Delivered::Here(match unreached {
+            Unreached::TooLarge { .. } | Unreached::AnswerTooLarge | Unreached::Incomplete => {
+                Err(unreached.into())
+            }
+            Unreached::Nobody | Unreached::Silent | Unreached::Version => {
+                self.store(uplink, wishes, unreached).await
+            }
+        })
+    }
+
+    /// The same for one of several uplinks that have an order. Those of a device that is here go side by side; any other
+    /// goes when all before it are done, and its wait runs meanwhile.
+    pub(in crate::http) async fn deliver_in_turn(
+        &self,
+        uplinks: &Uplinks,
+        uplink: Uplink,
+        mut wishes: Wishes,
+        order: Arc<RwLock<()>>,
+    ) -> Delivered {
+        let began = Instant::now();
+        if !self.is_elsewhere(&uplink.device)
+            && let Ok(side_by_side) = Arc::clone(&order).try_read_owned()
+        {
+            match uplinks.deliver(uplink.clone(), wishes.clone()).await {
+                // In the order of the lines, as they were told so in it.
+                Err(error) if self.has_left(&uplink.device, &error) => drop(side_by_side),
+                outcome => return Delivered::Here(outcome.map_err(Problem::from)),
+            }
+        }
+        let mut turn = pin!(order.write_owned());
+        let at_once = poll_fn(|cx| Poll::Ready(turn.as_mut().poll(cx))).await;
+        // Whoever comes now stands behind it.
+        if let Some(placed) = &wishes.placed {
+            placed.notify_one();
+        }
+        let _alone = match at_once {
+            Poll::Ready(alone) => alone,
+            Poll::Pending => turn.await,
+        };
+        wishes.wait = wishes.wait.saturating_sub(began.elapsed());
+        self.deliver(uplinks, uplink, wishes).await
+    }
+
+    async fn store(
+        &self,
+        uplink: Uplink,
+        wishes: Wishes,
+        unreached: Unreached,
+    ) -> Result<Accepted, Problem> {
+        let stored = self.members.fallback.store(uplink, wishes).await;
+        stored.map_err(|error| match unreached.is_certain() {
+            true => error.into(),
+            // Only now: what is stored is sent again, which at least once allows, and what is not may have arrived.
+            false => Problem::new(
+                Kind::Unconfirmed,
+                format!(
+                    "the replica that has the device's session had the uplink and did not answer, and it was not stored \
+                     here: {error}; it may have arrived, and it will not be sent again"
+                ),
+            )
+            .retryable(true)
+            .hint("posting it again may deliver it twice"),
+        })
+    }
+
+    /// Whether an uplink was not taken because its device has gone elsewhere.
+    pub(super) fn has_left(&self, device: &DeviceId, error: &UplinkError) -> bool {
+        let left = match error {
+            UplinkError::UnknownDevice(_) => self.members.places.knows(device),
+            UplinkError::Changing | UplinkError::Closing => true,
+            _ => false,
+        };
+        left && self.is_elsewhere(device)
+    }
+}
