@@ -76,6 +76,11 @@ impl Forward {
                 Err(unreached.into())
             }
             Unreached::Nobody | Unreached::Silent | Unreached::Version => {
+                // It may have come here meanwhile, and is not waited for once more.
+                let wishes = Wishes {
+                    wait: left(),
+                    ..wishes
+                };
                 self.store(uplink, wishes, unreached).await
             }
         })
