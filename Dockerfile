@@ -13,13 +13,13 @@ COPY Cargo.toml Cargo.lock ./
 RUN mkdir -p src tests/suite \
  && touch src/lib.rs \
  && echo 'fn main() {}' | tee src/main.rs >tests/suite/main.rs \
- && cargo build --release --locked \
+ && cargo build --release --locked --features nats \
  && rm -r src
 
 COPY src src
 # Cargo goes by file times, and the copied files are older than what was built above.
 RUN touch src/main.rs src/lib.rs \
- && cargo build --release --locked --bin causeway \
+ && cargo build --release --locked --features nats --bin causeway \
  && mkdir /empty
 
 FROM ${RUNTIME_IMAGE}

@@ -26,7 +26,7 @@
 //! | [`mqtt`] | packets and byte streams; the only importer of `rumqttc` |
 //! | [`downlink`] | fan-out to listeners, and what they can replay |
 //! | [`cluster`] | several replicas on one store: which of them holds which sessions, and how they ask each other |
-//! | [`store`] | what survives a restart: queued uplinks, receipts, idempotency keys, downlink history |
+//! | [`store`] | what survives a restart: queued uplinks, receipts, idempotency keys, downlink history; in a file, or on NATS JetStream |
 //! | [`keyring`] | devices' key pairs that are made and kept here, and which of them signs |
 //! | [`vault`] | those of the store's records that hold secrets, sealed |
 //! | [`profile`] | platforms as data |

@@ -42,6 +42,9 @@ use crate::telemetry::{self, Exporter, Tracer};
 use crate::uplink::Uplinks;
 use crate::vault::{Vault, VaultError};
 
+/// How long the bridge waits for a nats-server that starts with it.
+#[cfg(feature = "nats")]
+const STORE_PATIENCE: Duration = Duration::from_secs(30);
 /// How long requests may still wait for the broker after the shutdown began.
 const GRACE: Duration = Duration::from_secs(3);
 /// How long requests may then take to be stored and answered.
@@ -77,11 +80,15 @@ pub enum StartError {
     /// The store cannot be opened.
     #[error("store.path: {0}")]
     Store(OpenError),
+    /// Nor can the one on NATS JetStream.
+    #[cfg(feature = "nats")]
+    #[error("store.url: {0}")]
+    Nats(crate::store::NatsError),
     /// What is kept of registered devices cannot be read.
-    #[error("store.path: {0}")]
+    #[error("store: {0}")]
     Vault(VaultError),
     /// Nor what is kept of their keys.
-    #[error("store.path: {0}")]
+    #[error("store: {0}")]
     Keyring(#[from] KeyringError),
     /// A listener's address cannot be bound.
     #[error("{key} = \"{address}\" cannot be bound: {error}")]
@@ -111,7 +118,7 @@ impl Bridge {
             listener_settings(config).map_err(|error| StartError::Plan(vec![error]))?;
         let collector = config.telemetry.as_ref().map(traces::settings).transpose();
         let collector = collector.map_err(|error| StartError::Plan(vec![error]))?;
-        let store = open_store(config)?;
+        let store = open_store(config).await?;
         let hub = Arc::new(hub(config, store.clone()));
         let (intake, writer) = downlink::intake(&hub);
         let acks = Arc::new(IntoUplinks::default());
@@ -394,7 +401,14 @@ impl DownlinkSink for IntoHub {
     }
 }
 
-fn open_store(config: &Config) -> Result<Option<Arc<dyn Engine>>, StartError> {
+async fn open_store(config: &Config) -> Result<Option<Arc<dyn Engine>>, StartError> {
+    #[cfg(feature = "nats")]
+    if let Some(servers) = &config.store.servers {
+        let limits = config.store.limits;
+        let holding = Arc::new(crate::store::HoldsAll);
+        let store = crate::store::Nats::open(servers, limits, STORE_PATIENCE, holding).await;
+        return Ok(Some(Arc::new(store.map_err(StartError::Nats)?)));
+    }
     let Some(path) = &config.store.path else {
         return Ok(None);
     };

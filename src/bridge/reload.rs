@@ -13,6 +13,7 @@ use crate::config::{Config, Connections, Downlinks, Http, Limits, Store, Telemet
 use crate::fleet::{Changes, Fleet, PlanError};
 use crate::http::ListenerHandle;
 use crate::secret::Secret;
+use crate::store::{NatsLogin, NatsServers};
 use crate::tally::Tally;
 
 /// Takes configurations over.
@@ -169,6 +170,7 @@ fn fixed(config: &Config) -> Vec<Setting> {
     } = downlinks;
     let Store {
         path,
+        servers,
         encryption_key,
         limits: kept,
         recent_receipts,
@@ -193,6 +195,7 @@ fn fixed(config: &Config) -> Vec<Setting> {
         setting("downlinks.total", total),
         setting("downlinks.total_bytes", total_bytes),
         setting("store.path", path),
+        setting("store.url", &servers.as_ref().map(nats)),
         setting("store.encryption_key_file", encryption_key),
         setting(
             "[store], how much is kept",
@@ -216,6 +219,24 @@ fn collector(telemetry: &Telemetry) -> impl std::fmt::Debug {
     let header = |(name, value): &(String, Secret)| (name.clone(), Sha256::digest(value.expose()));
     let headers: Vec<_> = headers.iter().map(header).collect();
     format!("{url:?} {ca:?} {sampling} {headers:?} {resource:?}")
+}
+
+/// Where the store's servers are, and who the bridge is there, its secret by its digest.
+fn nats(servers: &NatsServers) -> impl std::fmt::Debug {
+    let NatsServers {
+        urls,
+        login,
+        ca_file,
+        replicas,
+        prefix,
+    } = servers;
+    let login = login.as_ref().map(|login| match login {
+        NatsLogin::Credentials(text) => (None, Sha256::digest(text.expose())),
+        NatsLogin::Password { user, password } => {
+            (Some(user.clone()), Sha256::digest(password.expose()))
+        }
+    });
+    format!("{urls:?} {login:?} {ca_file:?} {replicas} {prefix:?}")
 }
 
 /// The keys of settings that differ.

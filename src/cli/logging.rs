@@ -43,11 +43,9 @@ pub(super) fn start(log: &Log) {
 }
 
 /// What is logged. At `debug`, this part of h2 prints the address of a request that it cannot read, and there may be a token
-/// in it.
+/// in it. What the client of nats-server says of a lost connection, the store says better.
 fn filter(level: &str) -> EnvFilter {
-    let filter = EnvFilter::new(level);
-    match "h2::server=off".parse() {
-        Ok(quiet) => filter.add_directive(quiet),
-        Err(_) => filter,
-    }
+    let quiet = ["h2::server=off", "async_nats=off"];
+    let quiet = quiet.iter().filter_map(|directive| directive.parse().ok());
+    quiet.fold(EnvFilter::new(level), EnvFilter::add_directive)
 }

@@ -56,10 +56,17 @@ async fn run_bridge(
     let hangups = hangups.map_err(|error| CliError::Failed(format!("cannot start: {error}")))?;
     let devices = config.devices.len();
     let progress = Progress::show(format!("reading keys and certificates, {devices} devices"));
-    let bridge = Bridge::bind(&config).await.map_err(|error| match error {
+    let bound = tokio::select! {
+        bound = Bridge::bind(&config) => bound,
+        // A store that is somewhere else is waited for; nothing is under way yet.
+        () = shutdown.cancelled() => return Ok(()),
+    };
+    let bridge = bound.map_err(|error| match error {
         StartError::Plan(errors) => {
             CliError::Unusable(errors.iter().map(ToString::to_string).collect())
         }
+        #[cfg(feature = "nats")]
+        error @ StartError::Nats(_) => CliError::Failed(error.to_string()),
         error @ (StartError::Bind { .. }
         | StartError::Store(_)
         | StartError::Vault(_)

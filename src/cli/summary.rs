@@ -76,14 +76,18 @@ impl Summary {
             devices: devices.get(&connector.name).copied().unwrap_or(0),
         });
         let path = config.store.path.as_ref();
+        let path = path.map(|path| path.display().to_string());
+        let servers = config.store.servers.as_ref();
+        let servers =
+            servers.map(|servers| format!("{} ({})", servers.urls.join(" "), servers.prefix));
         Self {
             version: env!("CARGO_PKG_VERSION"),
             http: format!("{scheme}://{http}"),
             management: format!("http://{management}"),
             connectors: connectors.collect(),
             devices: devices.values().sum(),
-            store: path.map(|path| StoreSummary {
-                path: path.display().to_string(),
+            store: path.or(servers).map(|path| StoreSummary {
+                path,
                 encrypted: config.store.encryption_key.is_some(),
             }),
             traces: config.telemetry.as_ref().map(|telemetry| TracesSummary {

@@ -46,6 +46,7 @@ mod https;
 mod json;
 mod listeners;
 mod model;
+mod nats;
 mod reach;
 mod reference;
 mod registered;
@@ -161,7 +162,7 @@ fn read(mut root: Section<'_>, files: &Files<'_>) -> Config {
         root.section("devices"),
         &connectors,
         files,
-        store.path.is_some(),
+        store.is_enabled(),
         &mut client_ids,
     );
     fit::warn_of_plain_text(&root, &connectors, &devices);

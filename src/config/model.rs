@@ -188,9 +188,12 @@ pub struct Downlinks {
 /// What survives a restart.
 #[derive(Debug, Clone)]
 pub struct Store {
-    /// The store's file; nothing is stored, and nothing answered with 202, without one. Default: `causeway.redb` beside
-    /// the configuration.
+    /// The store's file; nothing is stored, and nothing answered with 202, without one, unless there are `servers`.
+    /// Default: `causeway.redb` beside the configuration.
     pub path: Option<PathBuf>,
+    /// `url` and what belongs to it: NATS JetStream in place of the file. Needs a build with the feature `nats`. Default:
+    /// none.
+    pub servers: Option<crate::store::NatsServers>,
     /// `encryption_key_file`: what private keys and secrets of devices are sealed with in the store (AES-256-GCM): a file
     /// with 32 random bytes in Base64 or as 64 hexadecimal digits. What was stored without it is sealed at the next start;
     /// what is sealed cannot be read without it. Messages are not sealed. Default: none, and they are stored in plain.
@@ -199,6 +202,13 @@ pub struct Store {
     pub limits: crate::store::Limits,
     /// Receipts of uplinks that were confirmed without being stored; in memory. Default 10,000.
     pub recent_receipts: usize,
+}
+
+impl Store {
+    /// Whether anything is stored.
+    pub fn is_enabled(&self) -> bool {
+        self.path.is_some() || self.servers.is_some()
+    }
 }
 
 /// Where traces go.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::files::Files;
 use super::model::{Downlinks, Store};
+use super::nats;
 use super::section::Section;
 use crate::identity::SealingKey;
 use crate::store::{HistoryLimits, KeyLimits, Limits, QueueLimits, ReceiptLimits};
@@ -32,7 +33,8 @@ pub(super) fn downlinks(mut section: Section<'_>) -> Downlinks {
 
 pub(super) fn store(mut section: Section<'_>, files: &Files<'_>, downlinks: &Downlinks) -> Store {
     let enabled = section.flag("enabled", true);
-    let path = section.text("path").unwrap_or(DEFAULT_PATH);
+    let path = section.text("path");
+    let servers = nats::servers(&mut section, files, enabled);
     let uplinks = QueueLimits {
         device_count: section
             .count("device_uplinks", 10_000, 1..=100_000_000)
@@ -68,7 +70,8 @@ pub(super) fn store(mut section: Section<'_>, files: &Files<'_>, downlinks: &Dow
         total_bytes: downlinks.total_bytes,
     };
     Store {
-        path: enabled.then(|| files.resolve(path)),
+        path: (enabled && servers.is_none()).then(|| files.resolve(path.unwrap_or(DEFAULT_PATH))),
+        servers,
         encryption_key,
         limits: Limits {
             uplinks,

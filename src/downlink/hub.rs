@@ -14,7 +14,7 @@ use super::ring::Ring;
 use super::subscription::Subscription;
 use crate::device::DeviceId;
 use crate::message::Downlink;
-use crate::store::DownlinkHistory;
+use crate::store::{DownlinkHistory, Follow};
 use crate::topic::TopicFilter;
 
 /// What is kept in memory.
@@ -53,6 +53,9 @@ impl Default for Limits {
 pub struct Hub {
     limits: Limits,
     history: Option<History>,
+    /// What all processes store, until somebody takes it; where there is one, it alone feeds the listeners.
+    follow: Mutex<Option<Follow>>,
+    is_followed: bool,
     start: Cursor,
     sequence: Mutex<Sequence>,
     /// Everything up to this cursor is in its ring.
@@ -90,14 +93,22 @@ impl Hub {
 
     /// A hub in front of a store, where its listeners find what is not in memory, and everything before a restart.
     pub fn with_history(limits: Limits, history: Arc<dyn DownlinkHistory>) -> Self {
+        // In this order: what is stored between the two comes twice and not never.
+        let follow = history.follow();
         let start = Cursor::from_raw(history.newest_cursor());
-        Self::starting_at(limits, Some(History(history)), start)
+        Self {
+            is_followed: follow.is_some(),
+            follow: Mutex::new(follow),
+            ..Self::starting_at(limits, Some(History(history)), start)
+        }
     }
 
     pub(super) fn starting_at(limits: Limits, history: Option<History>, start: Cursor) -> Self {
         Self {
             limits,
             history,
+            follow: Mutex::default(),
+            is_followed: false,
             start,
             sequence: Mutex::new(Sequence {
                 last: start,
@@ -196,6 +207,15 @@ impl Hub {
     pub fn listeners(&self) -> usize {
         let feeds = self.feeds.read().unwrap_or_else(PoisonError::into_inner);
         feeds.values().map(|feed| lock(&feed.listeners).len()).sum()
+    }
+
+    /// Whether listeners are told by what all processes store, and not by whoever stores something here.
+    pub(super) fn is_followed(&self) -> bool {
+        self.is_followed
+    }
+
+    pub(super) fn take_follow(&self) -> Option<Follow> {
+        lock(&self.follow).take()
     }
 
     pub(super) fn history(&self) -> Option<&History> {

@@ -12,7 +12,7 @@ use super::event::Draft;
 use super::history::History;
 use super::hub::Hub;
 use crate::message::Downlink;
-use crate::store::StoreError;
+use crate::store::{Follow, StoreError};
 
 /// Takes downlinks from sessions. The [`Writer`] ends when all of its intakes are gone.
 #[derive(Debug, Clone)]
@@ -90,7 +90,18 @@ pub struct Writer {
 
 impl Writer {
     /// Runs until all intakes are gone and everything is answered.
-    pub async fn run(mut self) {
+    pub async fn run(self) {
+        let hub = Arc::clone(&self.hub);
+        let Some(follow) = hub.take_follow() else {
+            return self.store().await;
+        };
+        tokio::select! {
+            () = self.store() => {}
+            () = feed(&hub, follow) => {}
+        }
+    }
+
+    async fn store(mut self) {
         let Some(history) = self.hub.history().cloned() else {
             return;
         };
@@ -126,6 +137,9 @@ impl Writer {
     async fn append(&self, history: &History, batches: &[Batch]) -> Result<(), StoreError> {
         let all = || batches.iter().flat_map(|batch| batch.downlinks.iter());
         let stored = history.append(all().cloned().collect());
+        if self.hub.is_followed() {
+            return stored.await.map(drop);
+        }
         let drafts: Vec<_> = all()
             .map(|downlink| (&downlink.device, Draft::render(downlink)))
             .collect();
@@ -141,6 +155,26 @@ impl Writer {
         self.hub.publish(drafts.into_iter().zip(cursors));
         Ok(())
     }
+}
+
+/// Shows the listeners what all processes store, for ever.
+async fn feed(hub: &Hub, mut follow: Follow) {
+    const AT_A_TIME: usize = 256;
+    let mut stored = Vec::new();
+    while follow.recv_many(&mut stored, AT_A_TIME).await > 0 {
+        let published = hub.published();
+        // Those from before the hub began are known from the history.
+        let new = stored
+            .iter()
+            .map(|stored| (&stored.downlink, Cursor::from_raw(stored.cursor)))
+            .filter(|(_, cursor)| *cursor > published);
+        hub.publish(
+            new.map(|(downlink, cursor)| ((&downlink.device, Draft::render(downlink)), cursor)),
+        );
+        stored.clear();
+    }
+    // The store is closed, and whoever appends to it is told so.
+    std::future::pending().await
 }
 
 fn size(batch: &Batch) -> (usize, usize) {

@@ -86,6 +86,7 @@ impl From<ChangeError> for Problem {
                 let detail = format!("nothing was changed: {error}");
                 match error {
                     StoreError::Full { .. } => Self::new(Kind::Full, detail).retry_after(5),
+                    StoreError::TooLarge { .. } => Self::new(Kind::TooLarge, detail),
                     StoreError::Unavailable { .. } => Self::new(Kind::StoreUnavailable, detail)
                         .retry_after(5)
                         .hint("look at the disk: is it full, or mounted read-only?"),
@@ -171,6 +172,11 @@ impl From<UplinkError> for Problem {
             UplinkError::Store(StoreError::Full { .. }) => Self::new(Kind::Full, detail)
                 .retry_after(5)
                 .hint("the broker has been away for too long; GET …/session shows why"),
+            UplinkError::Store(StoreError::TooLarge { .. }) => {
+                Self::new(Kind::TooLarge, detail).hint(
+                    "while the broker confirms in time, it is carried; max_payload of nats-server says what can wait",
+                )
+            }
             UplinkError::Store(StoreError::Unavailable { .. }) => {
                 Self::new(Kind::StoreUnavailable, detail)
                     .retry_after(5)
@@ -228,6 +234,9 @@ impl From<KeyringError> for Problem {
             },
             KeyringError::Vault(VaultError::Store(error @ StoreError::Full { .. })) => {
                 Self::new(Kind::Full, unchanged(&error)).retry_after(5)
+            }
+            KeyringError::Vault(VaultError::Store(error @ StoreError::TooLarge { .. })) => {
+                Self::new(Kind::TooLarge, unchanged(&error))
             }
             KeyringError::Vault(VaultError::Store(error)) => {
                 Self::new(Kind::StoreUnavailable, unchanged(&error))

@@ -30,6 +30,12 @@ pub enum StoreError {
         /// Which limit, in words.
         limit: &'static str,
     },
+    /// It is larger than what the store can hold in one piece. Nothing was taken.
+    #[error("the store holds nothing larger than {limit} bytes")]
+    TooLarge {
+        /// The largest, in bytes, with all that is stored beside the payload.
+        limit: usize,
+    },
     /// The store cannot read or write now. Nothing was taken, and nothing will be done later, where the method does not
     /// say otherwise.
     #[error("the store is unavailable: {cause}")]

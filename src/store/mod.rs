@@ -6,16 +6,28 @@
 //! - [`Limits`]: how much is kept; [`Health`] and [`Counters`]: how it is doing
 //! - [`Holding`], [`Arrivals`], [`Changes`], [`Follow`]: what matters where several processes have it open
 //! - [`Embedded`]: the engine in one file of this machine
+//! - `Nats`: the engine on NATS JetStream (cargo feature `nats`); [`NatsServers`] says where that is
 //!
 //! What is answered as durable survives a crash of the program and of the machine. What is answered as full or
 //! unavailable was not taken.
 
+mod codec;
+#[cfg(test)]
+mod contract;
 mod embedded;
 mod engine;
+mod format;
 mod health;
 mod limits;
+mod marks;
+#[cfg(feature = "nats")]
+mod nats;
 pub mod records;
+mod server;
 mod shared;
+#[cfg(test)]
+mod testing;
+mod waiting;
 
 pub use embedded::{Embedded, OpenError};
 pub use engine::{
@@ -23,4 +35,7 @@ pub use engine::{
 };
 pub use health::{Amount, Counters, Health, TIMING_BOUNDS, Timings};
 pub use limits::{HistoryLimits, KeyLimits, Limits, MemoryLimits, QueueLimits, ReceiptLimits};
+#[cfg(feature = "nats")]
+pub use nats::{Nats, NatsError};
+pub use server::{NatsLogin, NatsServers};
 pub use shared::{Arrivals, Changes, Follow, Holding, HoldsAll, RecordChange};

@@ -203,6 +203,15 @@ pub enum RecordKind {
     Key = 3,
 }
 
+impl RecordKind {
+    /// The kind with this number.
+    pub fn from_number(number: u8) -> Option<Self> {
+        [Self::Device, Self::AccessToken, Self::Key]
+            .into_iter()
+            .find(|kind| *kind as u8 == number)
+    }
+}
+
 /// A small record of another part. It may hold a secret, so its value does not print itself.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Record {

@@ -34,7 +34,7 @@ impl Holding for HoldsAll {
 pub type Arrivals = mpsc::UnboundedReceiver<DeviceId>;
 
 /// Records that another process has written or removed; within a second of its change, and at least the last change of each.
-/// Whoever keeps something made of the record reads it again.
+/// Now and then, a change of this process is among them. Whoever keeps something made of the record reads it again.
 pub type Changes = mpsc::UnboundedReceiver<RecordChange>;
 
 /// A record that another process has written or removed.

@@ -23,6 +23,8 @@ mod keys;
 mod listener;
 mod logs;
 mod metrics;
+#[cfg(feature = "nats")]
+mod nats;
 mod page;
 mod paho;
 mod receipts;

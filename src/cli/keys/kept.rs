@@ -35,7 +35,7 @@ pub(super) fn run(
 ) -> Result<String, CliError> {
     let config = config.load()?;
     let adds = matches!(action, Action::Make(_) | Action::Import(_));
-    if adds && config.store.path.is_some() && config.store.encryption_key.is_none() {
+    if adds && config.store.is_enabled() && config.store.encryption_key.is_none() {
         eprintln!(
             "the private key is stored unencrypted, because [store] encryption_key_file is not set; \
              `causeway keys seal-key --out FILE` makes a key for it"
@@ -62,6 +62,12 @@ fn with_store<T>(
     may_be_new: bool,
     work: impl AsyncFnOnce(&Arc<Embedded>) -> Result<T, CliError>,
 ) -> Result<T, CliError> {
+    if config.store.servers.is_some() {
+        return failed(
+            "keys are kept on NATS JetStream: use a running bridge's HTTP interface, \
+             /v1/devices/{device}/keys does the same",
+        );
+    }
     let Some(path) = &config.store.path else {
         return failed("keys are kept in the store, and [store] has enabled = false");
     };

@@ -384,3 +384,24 @@ fn a_device_behind_a_router_has_no_connection_of_its_own() {
     );
     assert!(Folder::new().read(&text, &[]).is_ok());
 }
+
+#[test]
+fn a_store_on_nats_needs_a_build_that_has_it() {
+    let folder = Folder::new();
+    let text = "[store]\nurl = [\"nats://a:4222\", \"tls://b\"]\ncredentials_file = \"secret\"\n\
+                ca_file = \"ca.pem\"\nreplicas = 3\nprefix = \"plant-1\"\n";
+    let read = folder.read(text, &[]);
+    if cfg!(not(feature = "nats")) {
+        let error = read.unwrap_err().to_string();
+        let named = error.starts_with("causeway.toml:2: store.url: ");
+        assert!(named && error.contains("--features nats"), "{error}");
+        return;
+    }
+    let store = read.unwrap().store;
+    assert!(store.path.is_none() && store.is_enabled());
+    let servers = store.servers.unwrap();
+    assert_eq!(servers.urls, ["nats://a:4222", "tls://b"]);
+    assert_eq!((servers.replicas, &*servers.prefix), (3, "plant-1"));
+    assert!(servers.ca_file.is_some() && servers.login.is_some());
+    assert!(!format!("{servers:?}").contains("s3cret"), "{servers:?}");
+}

@@ -4,10 +4,10 @@ use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata};
 
 use super::batch::{Batch, corrupt};
 use super::change::FORGET_STEP;
-use super::codec::micros;
-use super::format::{StoredAnswer, decode_answer, encode_answer};
 use super::tables::KEYS;
 use crate::device::DeviceId;
+use crate::store::codec::micros;
+use crate::store::format::{StoredAnswer, decode_answer, encode_answer};
 use crate::store::records::KeyedAnswer;
 
 impl Batch<'_> {

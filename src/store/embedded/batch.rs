@@ -6,10 +6,10 @@ use std::time::SystemTime;
 use redb::{ReadableTable, ReadableTableMetadata, WriteTransaction};
 
 use super::change::{Applied, Change, Reply, Undo};
-use super::format::{Totals, decode_totals, encode_totals};
 use super::history::DeviceHistory;
 use super::queue::DeviceQueue;
 use super::tables::{TOTALS, Tables};
+use super::totals::{Totals, decode_totals, encode_totals};
 use crate::device::DeviceId;
 use crate::store::limits::Limits;
 use crate::store::records::ReceiptRecord;

@@ -13,8 +13,6 @@ use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata};
 use super::access::{Access, Connect, OnDisk};
 use super::aside::{newer_container, set_aside};
 use super::batch::corrupt;
-use super::codec::micros;
-use super::format::{Totals, decode_totals, device, encode_totals};
 use super::ledger::Holdings;
 use super::open_error::OpenError;
 use super::queue::{DeviceQueue, device_queue};
@@ -22,7 +20,10 @@ use super::tables::{
     DOWNLINK_ORDER, FORMAT, FORMAT_VERSION, KEYS, QUEUE_DEVICES, RECEIPT_ORDER, TOTALS, Tables,
     meta,
 };
+use super::totals::{Totals, decode_totals, encode_totals};
 use crate::device::DeviceId;
+use crate::store::codec::micros;
+use crate::store::format::device;
 use crate::store::health::Amount;
 
 /// How closely to look at a file.

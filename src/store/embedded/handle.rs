@@ -14,7 +14,6 @@ use super::file::{Check, StoreFile};
 use super::inbox::{Message, Request};
 use super::open_error::OpenError;
 use super::shared::{Shared, unavailable};
-use super::waiting::Urgency;
 use super::writer::{Times, Writer};
 use super::{answers, history, queue, receipts, tables};
 use crate::device::DeviceId;
@@ -28,6 +27,7 @@ use crate::store::records::{
     Backlog, Begun, BodyHash, HistoryPage, KeyedAnswer, QueuedUplink, ReadLimit, ReceiptRecord,
     ReceiptStatus, Record, RecordKind, Window,
 };
+use crate::store::waiting::Urgency;
 
 /// A store in one file. Reads need a tokio runtime. When the last handle is dropped without
 /// [`close`](Engine::close), what was handed over is still written, and the file closed soon after.

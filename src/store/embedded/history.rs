@@ -7,11 +7,12 @@ use redb::{Range, ReadOnlyTable, ReadTransaction, ReadableTable, ReadableTableMe
 
 use super::batch::{Batch, corrupt};
 use super::change::{FORGET_STEP, Undo};
-use super::codec::micros;
-use super::format::{self, Totals, decode_downlink, decode_totals, encode_downlink};
 use super::tables::{DOWNLINK_DEVICES, DOWNLINK_ORDER, DOWNLINKS, TOTALS, meta};
+use super::totals::{Totals, decode_totals};
 use crate::device::DeviceId;
 use crate::message::Downlink;
+use crate::store::codec::micros;
+use crate::store::format::{self, decode_downlink, encode_downlink};
 use crate::store::records::{HistoryPage, ReadLimit, Window};
 
 /// What is stored for one device.

@@ -4,10 +4,10 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::batch::Effects;
-use super::codec::from_micros;
-use super::format::Totals;
 use super::queue::DeviceQueue;
+use super::totals::Totals;
 use crate::device::DeviceId;
+use crate::store::codec::from_micros;
 use crate::store::health::Amount;
 use crate::store::records::Backlog;
 

@@ -17,7 +17,7 @@
 //! | `downlink_devices` | device | count, bytes, the last cursor that has gone; stays |
 //! | `records` | kind, key | other parts' records |
 //!
-//! Values of type bytes begin with a version of their own (`format.rs`). Times are microseconds since the epoch. A file
+//! Values of type bytes begin with a version of their own (`store/format.rs`). Times are microseconds since the epoch. A file
 //! with a newer version is refused; there is no older one. Counters are written in the transaction that changes what
 //! they count, so opening reads no entry.
 //!
@@ -50,14 +50,11 @@ mod answers;
 mod aside;
 mod batch;
 mod change;
-mod codec;
 mod file;
-mod format;
 mod handle;
 mod history;
 mod inbox;
 mod ledger;
-mod marks;
 mod open_error;
 mod outage;
 mod overlay;
@@ -67,8 +64,8 @@ mod shared;
 mod tables;
 #[cfg(test)]
 mod tests;
+mod totals;
 mod transaction;
-mod waiting;
 mod writer;
 
 pub use handle::Embedded;

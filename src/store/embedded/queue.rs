@@ -6,12 +6,12 @@ use redb::{ReadTransaction, ReadableTable};
 
 use super::batch::Batch;
 use super::change::{Applied, DISCARD_STEP, Reply, Undo};
-use super::codec::{from_micros, micros};
-use super::format::{decode_uplink, encode_uplink, uplink_accepted_at, uplink_id};
 use super::tables::QUEUE;
 use crate::device::DeviceId;
 use crate::message::Qos;
+use crate::store::codec::{from_micros, micros};
 use crate::store::engine::StoreError;
+use crate::store::format::{decode_uplink, encode_uplink, uplink_accepted_at, uplink_id};
 use crate::store::records::{KeyedAnswer, QueuedUplink, ReadLimit, ReceiptRecord, ReceiptStatus};
 
 /// What is stored for one device.

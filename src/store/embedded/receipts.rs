@@ -3,10 +3,10 @@
 use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata};
 
 use super::batch::{Batch, corrupt};
-use super::codec::micros;
-use super::format::{decode_receipt, encode_receipt};
 use super::tables::RECEIPTS;
 use crate::message::UplinkId;
+use crate::store::codec::micros;
+use crate::store::format::{decode_receipt, encode_receipt};
 use crate::store::records::ReceiptRecord;
 
 impl Batch<'_> {

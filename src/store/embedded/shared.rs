@@ -9,11 +9,11 @@ use redb::{Database, ReadTransaction};
 use super::access::Access;
 use super::file::{Check, Opened, is_corruption};
 use super::ledger::Ledger;
-use super::marks::Marks;
-use super::waiting::WaitingReceipts;
 use crate::store::engine::StoreError;
 use crate::store::health::{Counters, Health, Timings};
 use crate::store::limits::Limits;
+use crate::store::marks::Marks;
+use crate::store::waiting::WaitingReceipts;
 
 /// The open file and everything that is known about it in memory.
 pub(super) struct Shared {

@@ -13,7 +13,7 @@ use super::inbox::{Message, Request, Work, gather};
 use super::outage::Outage;
 use super::shared::Shared;
 use super::transaction::{Committed, Doubt, Failure, Input, run};
-use super::waiting::WaitingReceipts;
+use crate::store::waiting::WaitingReceipts;
 
 /// The writer's own state.
 pub(super) struct Writer {

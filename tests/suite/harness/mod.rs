@@ -19,6 +19,8 @@ pub mod keys;
 pub mod lines;
 pub mod markdown;
 pub mod mosquitto;
+#[cfg(feature = "nats")]
+pub mod nats;
 pub mod port;
 pub mod pretended;
 pub mod program;

@@ -117,7 +117,7 @@ async fn what_happened_during_an_outage_is_written_after_it() {
         let settled = store.settle(&device(0), one.seq, delivered(&one)).await;
         assert!(settled.is_err(), "it is not durable");
         assert_eq!(store.backlog(&device(0)), None, "and known all the same");
-        assert!(queued(&store, &device(0)).await.is_empty());
+        assert!(queued(&*store, &device(0)).await.is_empty());
         let answer = KeyedAnswer {
             key: "key".into(),
             body: [0; 32],

@@ -180,7 +180,7 @@ async fn corruption_that_turns_out_later_is_set_aside_too() {
     assert!(error.to_string().contains("version 99"), "{error}");
     // That alone does not condemn a file whose pages are all as they were written.
     until("writable", || store.health() == Health::Writable).await;
-    assert_eq!(queued(&store, &device(1)).await, [1]);
+    assert_eq!(queued(&*store, &device(1)).await, [1]);
     assert!(set_aside(folder).is_empty());
 }
 

@@ -1,8 +1,7 @@
-//! Receipts: read while they wait, dropped when too many do, pruned when they are old.
+//! Receipts: read while they wait, pruned when they are old or too many.
 
-use super::super::waiting::{Urgency, WaitingReceipts};
 use super::*;
-use crate::store::{MemoryLimits, ReceiptLimits, ReceiptLog};
+use crate::store::{MemoryLimits, ReceiptLimits};
 
 fn receipt(completed_at: SystemTime) -> ReceiptRecord {
     ReceiptRecord {
@@ -13,9 +12,8 @@ fn receipt(completed_at: SystemTime) -> ReceiptRecord {
     }
 }
 
-#[tokio::test]
-async fn receipts_are_read_before_and_after_they_are_written() {
-    let mut fixture = Fixture::new(Limits::default());
+async fn receipts_are_read_before_and_after_they_are_written(kind: Kind) {
+    let mut fixture = Fixture::new(kind, Limits::default()).await;
     let receipts: Vec<_> = (0..2500).map(|_| receipt(now())).collect();
     fixture.store.put_receipts(receipts.clone());
     for _ in 0..3 {
@@ -30,47 +28,30 @@ async fn receipts_are_read_before_and_after_they_are_written() {
     assert_eq!(fixture.store.receipt(UplinkId::new()).await, Ok(None));
 }
 
-#[tokio::test]
-async fn receipts_that_wait_are_written_at_the_end() {
-    let mut fixture = Fixture::new(Limits::default());
+async fn receipts_that_wait_are_written_at_the_end(kind: Kind) {
+    let mut fixture = Fixture::new(kind, Limits::default()).await;
     let last = receipt(now());
     fixture.store.put_receipts(vec![last.clone()]);
     fixture.reopen().await;
     assert_eq!(fixture.store.receipt(last.id).await, Ok(Some(last)));
 }
 
-#[test]
-fn when_too_many_wait_the_oldest_are_dropped_and_counted() {
-    let waiting = WaitingReceipts::new(3);
-    let receipts: Vec<_> = (0..6).map(|_| receipt(now())).collect();
-    assert_eq!(waiting.put(receipts[..1].to_vec()), Urgency::First);
-    assert_eq!(waiting.put(receipts[1..4].to_vec()), Urgency::Many);
-    assert_eq!((waiting.len(), waiting.dropped()), (3, 1));
-    assert_eq!(waiting.get(receipts[0].id), None);
-    let taken = waiting.take();
-    assert_eq!(taken, receipts[1..4]);
-    assert_eq!(waiting.get(receipts[1].id).as_ref(), Some(&receipts[1]));
-    assert_eq!(waiting.put(receipts[4..].to_vec()), Urgency::First);
-    waiting.put_back(taken);
-    assert_eq!((waiting.len(), waiting.dropped()), (3, 3));
-    assert_eq!(waiting.take(), receipts[3..]);
-    waiting.written();
-    assert_eq!(waiting.get(receipts[5].id), None);
-}
-
-#[tokio::test]
-async fn old_receipts_go_and_those_of_queued_uplinks_stay() {
+async fn old_receipts_go_and_those_of_queued_uplinks_stay(kind: Kind) {
     let hour = Duration::from_secs(3600);
     let receipts = ReceiptLimits {
         age: hour,
         count: 3,
     };
     let memory = MemoryLimits::default();
-    let fixture = Fixture::new(Limits {
-        receipts,
-        memory,
-        ..Limits::default()
-    });
+    let fixture = Fixture::new(
+        kind,
+        Limits {
+            receipts,
+            memory,
+            ..Limits::default()
+        },
+    )
+    .await;
     let store = &fixture.store;
     let mut waits = uplink(&device(1), 1, b"x");
     waits.accepted_at = now() - 10 * hour;
@@ -85,6 +66,10 @@ async fn old_receipts_go_and_those_of_queued_uplinks_stay() {
             .await
             .unwrap();
     }
+    until_async("the oldest are gone", async || {
+        store.counters().receipts == 3 && store.receipt(new[0].id).await == Ok(None)
+    })
+    .await;
     assert_eq!(store.receipt(old.id).await, Ok(None), "too old");
     assert_eq!(store.receipt(new[0].id).await, Ok(None), "too many");
     for kept in &new[1..] {
@@ -102,4 +87,10 @@ async fn old_receipts_go_and_those_of_queued_uplinks_stay() {
         .unwrap();
     let found = store.receipt(waits.id).await.unwrap().unwrap();
     assert_eq!(found.status, ReceiptStatus::Delivered);
+}
+
+contract! {
+    receipts_are_read_before_and_after_they_are_written,
+    receipts_that_wait_are_written_at_the_end,
+    old_receipts_go_and_those_of_queued_uplinks_stay,
 }

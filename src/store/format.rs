@@ -5,16 +5,15 @@ use std::time::SystemTime;
 use bytes::Bytes;
 
 use super::codec::{DecodeError, Decoder, Encoder};
+use super::records::{BodyHash, QueuedUplink, ReceiptRecord, ReceiptStatus, StoredDownlink};
 use crate::device::DeviceId;
 use crate::message::{ContentType, Downlink, Qos, UplinkId};
-use crate::store::records::{BodyHash, QueuedUplink, ReceiptRecord, ReceiptStatus, StoredDownlink};
 use crate::topic::SubTopic;
 
 const UPLINK: u8 = 1;
 const RECEIPT: u8 = 1;
 const ANSWER: u8 = 1;
 const DOWNLINK: u8 = 1;
-const TOTALS: u8 = 1;
 /// More than the fields of fixed size take.
 const ROOM: usize = 64;
 
@@ -187,62 +186,6 @@ pub(super) fn decode_downlink(
         received_at,
     };
     Ok(StoredDownlink { cursor, downlink })
-}
-
-/// What is true of the whole store; written with every commit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Totals {
-    /// How many commits there were: tells whether one that failed took effect.
-    pub(super) commit: u64,
-    /// The largest number of an uplink ever stored.
-    pub(super) seq: u64,
-    /// The newest cursor.
-    pub(super) cursor: u64,
-    /// Where cursors started: what was before is not known.
-    pub(super) origin: u64,
-    pub(super) queue_count: u64,
-    pub(super) queue_bytes: u64,
-    pub(super) history_bytes: u64,
-}
-
-pub(super) fn encode_totals(totals: &Totals) -> Vec<u8> {
-    let mut out = Encoder::new(TOTALS, ROOM);
-    let Totals {
-        commit,
-        seq,
-        cursor,
-        origin,
-        queue_count,
-        queue_bytes,
-        history_bytes,
-    } = *totals;
-    for number in [
-        commit,
-        seq,
-        cursor,
-        origin,
-        queue_count,
-        queue_bytes,
-        history_bytes,
-    ] {
-        out.number(number);
-    }
-    out.finish()
-}
-
-pub(super) fn decode_totals(bytes: &[u8]) -> Result<Totals, DecodeError> {
-    let mut read = Decoder::new(bytes, TOTALS)?;
-    let totals = Totals {
-        commit: read.number()?,
-        seq: read.number()?,
-        cursor: read.number()?,
-        origin: read.number()?,
-        queue_count: read.number()?,
-        queue_bytes: read.number()?,
-        history_bytes: read.number()?,
-    };
-    read.finish()?;
-    Ok(totals)
 }
 
 pub(super) fn device(text: &str) -> Result<DeviceId, DecodeError> {

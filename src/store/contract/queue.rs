@@ -5,11 +5,10 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::store::{QueueLimits, ReceiptLog, StoreError};
+use crate::store::{QueueLimits, StoreError};
 
-#[tokio::test]
-async fn an_uplink_is_read_as_it_was_stored() {
-    let mut fixture = Fixture::new(Limits::default());
+async fn an_uplink_is_read_as_it_was_stored(kind: Kind) {
+    let mut fixture = Fixture::new(kind, Limits::default()).await;
     let full = uplink(&device(1), fixture.store.next_seq(), b"\x00\xff{}");
     let bare = QueuedUplink {
         subtopic: None,
@@ -32,10 +31,9 @@ async fn an_uplink_is_read_as_it_was_stored() {
     }
 }
 
-#[tokio::test]
-async fn a_queue_is_in_the_order_of_its_numbers() {
-    let fixture = Fixture::new(Limits::default());
-    let store = &fixture.store;
+async fn a_queue_is_in_the_order_of_its_numbers(kind: Kind) {
+    let fixture = Fixture::new(kind, Limits::default()).await;
+    let store = &*fixture.store;
     for seq in [5, 1, 9, 3] {
         store
             .enqueue(uplink(&device(1), seq, b"x"), None)
@@ -59,9 +57,8 @@ async fn a_queue_is_in_the_order_of_its_numbers() {
     );
 }
 
-#[tokio::test]
-async fn a_settled_uplink_is_gone_at_once_and_has_its_receipt() {
-    let mut fixture = Fixture::new(Limits::default());
+async fn a_settled_uplink_is_gone_at_once_and_has_its_receipt(kind: Kind) {
+    let mut fixture = Fixture::new(kind, Limits::default()).await;
     let uplinks: Vec<_> = (1..=3).map(|seq| uplink(&device(1), seq, b"x")).collect();
     for uplink in &uplinks {
         fixture.store.enqueue(uplink.clone(), None).await.unwrap();
@@ -71,7 +68,7 @@ async fn a_settled_uplink_is_gone_at_once_and_has_its_receipt() {
     // Nobody waits for the answer.
     drop(fixture.store.settle(&device(1), 1, delivered(&uplinks[0])));
     assert_eq!(fixture.store.backlog(&device(1)).unwrap().count, 2);
-    assert_eq!(queued(&fixture.store, &device(1)).await, [2, 3]);
+    assert_eq!(queued(&*fixture.store, &device(1)).await, [2, 3]);
     let receipt = delivered(&uplinks[1]);
     let settled = fixture.store.settle(&device(1), 2, receipt.clone());
     settled.await.unwrap();
@@ -79,7 +76,7 @@ async fn a_settled_uplink_is_gone_at_once_and_has_its_receipt() {
     assert_eq!((backlog.count, backlog.oldest), (1, uplinks[2].accepted_at));
     fixture.reopen().await;
     assert_eq!(fixture.store.backlog(&device(1)), Some(backlog));
-    assert_eq!(queued(&fixture.store, &device(1)).await, [3]);
+    assert_eq!(queued(&*fixture.store, &device(1)).await, [3]);
     let found = fixture.store.receipt(uplinks[1].id).await.unwrap();
     assert_eq!(found, Some(receipt));
     let last = fixture.store.settle(&device(1), 3, delivered(&uplinks[2]));
@@ -88,21 +85,24 @@ async fn a_settled_uplink_is_gone_at_once_and_has_its_receipt() {
     assert_eq!(fixture.store.counters().uplinks, Default::default());
 }
 
-#[tokio::test]
-async fn numbers_grow_beyond_everything_that_was_ever_stored() {
-    let mut fixture = Fixture::new(Limits::default());
+async fn numbers_grow_beyond_everything_that_was_ever_stored(kind: Kind) {
+    let mut fixture = Fixture::new(kind, Limits::default()).await;
     assert!(fixture.store.next_seq() < fixture.store.next_seq());
     let only = uplink(&device(1), 1000, b"x");
     fixture.store.enqueue(only.clone(), None).await.unwrap();
     let settled = fixture.store.settle(&device(1), 1000, delivered(&only));
     settled.await.unwrap();
+    let last = fixture.store.next_seq();
+    let given = uplink(&device(1), last, b"x");
+    fixture.store.enqueue(given.clone(), None).await.unwrap();
+    let settled = fixture.store.settle(&device(1), last, delivered(&given));
+    settled.await.unwrap();
     fixture.reopen().await;
-    assert_eq!(fixture.store.next_seq(), 1001);
+    assert!(fixture.store.next_seq() > last.max(1000));
 }
 
-#[tokio::test]
-async fn a_full_queue_takes_nothing_and_says_which_limit() {
-    let size = super::super::format::encode_uplink(&uplink(&device(1), 1, b"0123456789")).len();
+async fn a_full_queue_takes_nothing_and_says_which_limit(kind: Kind) {
+    let size = crate::store::format::encode_uplink(&uplink(&device(1), 1, b"0123456789")).len();
     let size = size as u64;
     let limits = QueueLimits {
         device_count: 3,
@@ -131,11 +131,15 @@ async fn a_full_queue_takes_nothing_and_says_which_limit() {
         ),
     ] {
         let uplinks = limit;
-        let fixture = Fixture::new(Limits {
-            uplinks,
-            ..Limits::default()
-        });
-        let store = &fixture.store;
+        let fixture = Fixture::new(
+            kind,
+            Limits {
+                uplinks,
+                ..Limits::default()
+            },
+        )
+        .await;
+        let store = &*fixture.store;
         for (number, taken) in taken.into_iter().enumerate() {
             for count in 0..5u64 {
                 let offered = uplink(&device(number), store.next_seq(), b"0123456789");
@@ -166,10 +170,9 @@ async fn a_full_queue_takes_nothing_and_says_which_limit() {
     }
 }
 
-#[tokio::test]
-async fn a_device_is_discarded_with_receipts() {
-    let fixture = Fixture::new(Limits::default());
-    let store = &fixture.store;
+async fn a_device_is_discarded_with_receipts(kind: Kind) {
+    let fixture = Fixture::new(kind, Limits::default()).await;
+    let store = &*fixture.store;
     let uplinks: Vec<_> = (0..2500).map(|seq| uplink(&device(1), seq, b"x")).collect();
     let other = uplink(&device(2), 3000, b"x");
     let taken = uplinks.iter().chain([&other]);
@@ -209,20 +212,34 @@ proptest! {
     #[test]
     fn queues_follow_the_model(steps in steps()) {
         let runtime = tokio::runtime::Runtime::new().unwrap();
-        runtime.block_on(follow(steps));
+        runtime.block_on(follow(Kind::Embedded, steps));
     }
 }
 
-async fn follow(steps: Vec<Step>) {
+#[cfg(feature = "nats")]
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(6))]
+    #[test]
+    fn queues_on_nats_follow_the_model(steps in steps()) {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(follow(Kind::Nats, steps));
+    }
+}
+
+async fn follow(kind: Kind, steps: Vec<Step>) {
     let uplinks = QueueLimits {
         device_count: 6,
         total_count: 12,
         ..QueueLimits::default()
     };
-    let mut fixture = Fixture::new(Limits {
-        uplinks,
-        ..Limits::default()
-    });
+    let mut fixture = Fixture::new(
+        kind,
+        Limits {
+            uplinks,
+            ..Limits::default()
+        },
+    )
+    .await;
     let mut model: [BTreeMap<u64, QueuedUplink>; 3] = Default::default();
     for step in steps {
         match step {
@@ -265,4 +282,13 @@ async fn follow(steps: Vec<Step>) {
             assert_eq!(count, expected.len() as u64);
         }
     }
+}
+
+contract! {
+    an_uplink_is_read_as_it_was_stored,
+    a_queue_is_in_the_order_of_its_numbers,
+    a_settled_uplink_is_gone_at_once_and_has_its_receipt,
+    numbers_grow_beyond_everything_that_was_ever_stored,
+    a_full_queue_takes_nothing_and_says_which_limit,
+    a_device_is_discarded_with_receipts,
 }

@@ -128,3 +128,32 @@ impl State {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::testing::{delivered, device, uplink};
+
+    fn receipt() -> ReceiptRecord {
+        delivered(&uplink(&device(1), 0, b""))
+    }
+
+    #[test]
+    fn when_too_many_wait_the_oldest_are_dropped_and_counted() {
+        let waiting = WaitingReceipts::new(3);
+        let receipts: Vec<_> = (0..6).map(|_| receipt()).collect();
+        assert_eq!(waiting.put(receipts[..1].to_vec()), Urgency::First);
+        assert_eq!(waiting.put(receipts[1..4].to_vec()), Urgency::Many);
+        assert_eq!((waiting.len(), waiting.dropped()), (3, 1));
+        assert_eq!(waiting.get(receipts[0].id), None);
+        let taken = waiting.take();
+        assert_eq!(taken, receipts[1..4]);
+        assert_eq!(waiting.get(receipts[1].id).as_ref(), Some(&receipts[1]));
+        assert_eq!(waiting.put(receipts[4..].to_vec()), Urgency::First);
+        waiting.put_back(taken);
+        assert_eq!((waiting.len(), waiting.dropped()), (3, 3));
+        assert_eq!(waiting.take(), receipts[3..]);
+        waiting.written();
+        assert_eq!(waiting.get(receipts[5].id), None);
+    }
+}

@@ -3,8 +3,8 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::store::HistoryLimits;
 use crate::store::records::Window;
-use crate::store::{DownlinkHistory, HistoryLimits};
 
 fn limits(downlinks: HistoryLimits) -> Limits {
     Limits {
@@ -13,14 +13,14 @@ fn limits(downlinks: HistoryLimits) -> Limits {
     }
 }
 
-async fn append(store: &Embedded, numbers: &[usize]) -> Vec<u64> {
+async fn append(store: &dyn Engine, numbers: &[usize]) -> Vec<u64> {
     let downlinks = numbers.iter().map(|n| downlink(&device(*n), b"0123456789"));
     store.append(downlinks.collect()).await.unwrap()
 }
 
 /// Everything behind a cursor, page by page, and what has fallen off.
 async fn read(
-    store: &Embedded,
+    store: &dyn Engine,
     numbers: &[usize],
     after: u64,
     limit: ReadLimit,
@@ -41,9 +41,8 @@ async fn read(
     }
 }
 
-#[tokio::test]
-async fn a_downlink_is_read_as_it_was_stored() {
-    let mut fixture = Fixture::new(Limits::default());
+async fn a_downlink_is_read_as_it_was_stored(kind: Kind) {
+    let mut fixture = Fixture::new(kind, Limits::default()).await;
     let sent = downlink(&device(1), b"\x00\xff");
     let start = fixture.store.newest_cursor();
     let cursors = fixture.store.append(vec![sent.clone()]).await.unwrap();
@@ -62,10 +61,9 @@ async fn a_downlink_is_read_as_it_was_stored() {
     );
 }
 
-#[tokio::test]
-async fn pages_merge_devices_in_the_order_of_cursors() {
-    let fixture = Fixture::new(Limits::default());
-    let store = &fixture.store;
+async fn pages_merge_devices_in_the_order_of_cursors(kind: Kind) {
+    let fixture = Fixture::new(kind, Limits::default()).await;
+    let store = &*fixture.store;
     let cursors = append(store, &[0, 1, 2, 1, 0, 2, 0]).await;
     let of = |indexes: &[usize]| indexes.iter().map(|i| cursors[*i]).collect::<Vec<_>>();
     let start = cursors[0] - 1;
@@ -84,13 +82,16 @@ async fn pages_merge_devices_in_the_order_of_cursors() {
     assert_eq!(few_bytes, of(&[0, 4, 6]));
 }
 
-#[tokio::test]
-async fn what_falls_off_leaves_a_mark_for_its_device() {
-    let fixture = Fixture::new(limits(HistoryLimits {
-        device_count: 2,
-        ..HistoryLimits::default()
-    }));
-    let store = &fixture.store;
+async fn what_falls_off_leaves_a_mark_for_its_device(kind: Kind) {
+    let fixture = Fixture::new(
+        kind,
+        limits(HistoryLimits {
+            device_count: 2,
+            ..HistoryLimits::default()
+        }),
+    )
+    .await;
+    let store = &*fixture.store;
     let origin = store.newest_cursor();
     let cursors = append(store, &[0, 0, 0, 1]).await;
     let window = |oldest, newest, fallen| Window {
@@ -115,10 +116,9 @@ async fn what_falls_off_leaves_a_mark_for_its_device() {
     assert_eq!(before, Some(origin), "from a store that is gone");
 }
 
-#[tokio::test]
-async fn a_history_is_bounded_by_bytes_age_and_in_total() {
+async fn a_history_is_bounded_by_bytes_age_and_in_total(kind: Kind) {
     let hour = Duration::from_secs(3600);
-    let one = super::super::format::encode_downlink(&downlink(&device(0), b"0123456789"));
+    let one = crate::store::format::encode_downlink(&downlink(&device(0), b"0123456789"));
     let size = one.len() as u64;
     let default = HistoryLimits::default();
     for (limit, kept) in [
@@ -158,9 +158,9 @@ async fn a_history_is_bounded_by_bytes_age_and_in_total() {
             9..10,
         ),
     ] {
-        let fixture = Fixture::new(limits(limit));
-        let cursors = append(&fixture.store, &[0, 0, 0, 0, 0, 0, 1, 1, 1, 1]).await;
-        let (read, _) = read(&fixture.store, &[0, 1], 0, ALL).await;
+        let fixture = Fixture::new(kind, limits(limit)).await;
+        let cursors = append(&*fixture.store, &[0, 0, 0, 0, 0, 0, 1, 1, 1, 1]).await;
+        let (read, _) = read(&*fixture.store, &[0, 1], 0, ALL).await;
         let expected = match (limit.device_bytes, limit.device_bytes == 3 * size) {
             (0, _) => vec![cursors[5], cursors[9]],
             (_, true) => [&cursors[3..6], &cursors[7..10]].concat(),
@@ -174,7 +174,7 @@ async fn a_history_is_bounded_by_bytes_age_and_in_total() {
         age: hour,
         ..default
     };
-    let fixture = Fixture::new(limits(age));
+    let fixture = Fixture::new(kind, limits(age)).await;
     let mut old = downlink(&device(0), b"old");
     old.received_at = now() - 2 * hour;
     let new = downlink(&device(0), b"new");
@@ -186,52 +186,97 @@ async fn a_history_is_bounded_by_bytes_age_and_in_total() {
     );
 }
 
-#[tokio::test]
-async fn cursors_of_a_new_store_are_behind_those_of_the_one_that_is_gone() {
-    let gone = Fixture::new(Limits::default());
-    let last = append(&gone.store, &[0, 0, 0]).await[2];
+async fn cursors_of_a_new_store_are_behind_those_of_the_one_that_is_gone(kind: Kind) {
+    let gone = Fixture::new(kind, Limits::default()).await;
+    let last = append(&*gone.store, &[0, 0, 0]).await[2];
     drop(gone);
-    let new = Fixture::new(Limits::default());
-    assert!(append(&new.store, &[0]).await[0] > last);
+    let new = Fixture::new(kind, Limits::default()).await;
+    assert!(append(&*new.store, &[0]).await[0] > last);
+}
+
+#[derive(Debug, Clone)]
+struct Case {
+    appends: Vec<Vec<usize>>,
+    device_count: u64,
+    total_count: u64,
+    reopen: bool,
+    after: usize,
+    limit: usize,
+}
+
+fn cases() -> impl Strategy<Value = Case> {
+    let appends = prop::collection::vec(prop::collection::vec(0..3usize, 1..6), 1..12);
+    let limits = (1..6u64, 1..12u64);
+    (appends, limits, any::<bool>(), 0..30usize, 1..5usize).prop_map(
+        |(appends, (device_count, total_count), reopen, after, limit)| Case {
+            appends,
+            device_count,
+            total_count,
+            reopen,
+            after,
+            limit,
+        },
+    )
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(16))]
     /// Whatever was appended and pruned: behind what is said to have fallen off, nothing is missing.
     #[test]
-    fn behind_the_mark_nothing_is_missing(
-        appends in prop::collection::vec(prop::collection::vec(0..3usize, 1..6), 1..12),
-        device_count in 1..6u64,
-        total_count in 1..12u64,
-        reopen: bool,
-        after in 0..30usize,
-        limit in 1..5usize,
-    ) {
+    fn behind_the_mark_nothing_is_missing(case in cases()) {
         let runtime = tokio::runtime::Runtime::new().unwrap();
-        runtime.block_on(async {
-            let default = HistoryLimits::default();
-            let bounds = HistoryLimits { device_count, total_count, ..default };
-            let mut fixture = Fixture::new(limits(bounds));
-            let mut all = vec![(fixture.store.newest_cursor(), usize::MAX)];
-            for append_now in &appends {
-                let cursors = append(&fixture.store, append_now).await;
-                all.extend(cursors.into_iter().zip(append_now.iter().copied()));
-            }
-            if reopen {
-                fixture.reopen().await;
-            }
-            let after = all[after % all.len()].0;
-            for devices in [&[0][..], &[1, 2], &[0, 1, 2]] {
-                let limit = ReadLimit { count: limit, ..ALL };
-                let (read, fallen) = read(&fixture.store, devices, after, limit).await;
-                let from = fallen.unwrap_or(after);
-                let expected = all.iter().filter(|(cursor, device)| *cursor > from && devices.contains(device));
-                let behind: Vec<_> = expected.map(|(cursor, _)| *cursor).collect();
-                let read_behind: Vec<_> = read.iter().copied().filter(|c| *c > from).collect();
-                assert_eq!(read_behind, behind);
-                assert!(read.is_sorted_by(|a, b| a < b) && read.iter().all(|c| *c > after));
-            }
-            assert!(fixture.store.counters().downlinks.count <= total_count);
-        });
+        runtime.block_on(look_behind_the_mark(Kind::Embedded, case));
     }
+}
+
+#[cfg(feature = "nats")]
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(6))]
+    #[test]
+    fn behind_the_mark_on_nats_nothing_is_missing(case in cases()) {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(look_behind_the_mark(Kind::Nats, case));
+    }
+}
+
+async fn look_behind_the_mark(kind: Kind, case: Case) {
+    let bounds = HistoryLimits {
+        device_count: case.device_count,
+        total_count: case.total_count,
+        ..HistoryLimits::default()
+    };
+    let mut fixture = Fixture::new(kind, limits(bounds)).await;
+    let mut all = vec![(fixture.store.newest_cursor(), usize::MAX)];
+    for append_now in &case.appends {
+        let cursors = append(&*fixture.store, append_now).await;
+        all.extend(cursors.into_iter().zip(append_now.iter().copied()));
+    }
+    if case.reopen {
+        fixture.reopen().await;
+    }
+    let after = all[case.after % all.len()].0;
+    for devices in [&[0][..], &[1, 2], &[0, 1, 2]] {
+        let limit = ReadLimit {
+            count: case.limit,
+            ..ALL
+        };
+        let (read, fallen) = read(&*fixture.store, devices, after, limit).await;
+        let from = fallen.unwrap_or(after);
+        let expected = all
+            .iter()
+            .filter(|(cursor, device)| *cursor > from && devices.contains(device));
+        let behind: Vec<_> = expected.map(|(cursor, _)| *cursor).collect();
+        let read_behind: Vec<_> = read.iter().copied().filter(|c| *c > from).collect();
+        assert_eq!(read_behind, behind);
+        assert!(read.is_sorted_by(|a, b| a < b) && read.iter().all(|c| *c > after));
+    }
+    assert!(fixture.store.counters().downlinks.count <= case.total_count);
+}
+
+contract! {
+    a_downlink_is_read_as_it_was_stored,
+    pages_merge_devices_in_the_order_of_cursors,
+    what_falls_off_leaves_a_mark_for_its_device,
+    a_history_is_bounded_by_bytes_age_and_in_total,
+    cursors_of_a_new_store_are_behind_those_of_the_one_that_is_gone,
 }

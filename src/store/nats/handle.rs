@@ -1,0 +1,569 @@
+//! The engine as others see it.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::SystemTime;
+
+use async_nats::jetstream::message::StreamMessage;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::task::TaskTracker;
+
+use super::appender::mark;
+use super::core::{Append, Core, closed, lock};
+use super::link::{Message, header};
+use super::names::{StreamName, device_of};
+use super::queues::Slot;
+use super::stored::decode_queued;
+use super::writer::{Change, Order};
+use crate::device::DeviceId;
+use crate::message::{Downlink, UplinkId};
+use crate::store::codec::from_micros;
+use crate::store::engine::{
+    Answer, DownlinkHistory, Engine, IdempotencyKeys, ReceiptLog, Records, StoreError, UplinkQueue,
+};
+use crate::store::format::{decode_answer, decode_downlink, decode_receipt};
+use crate::store::health::{Counters, Health};
+use crate::store::records::{
+    Backlog, Begun, BodyHash, HistoryPage, KeyedAnswer, QueuedUplink, ReadLimit, ReceiptRecord,
+    ReceiptStatus, Record, RecordKind, Window,
+};
+use crate::store::shared::{Arrivals, Changes, Follow};
+use crate::store::waiting::Urgency;
+
+/// A store on NATS JetStream. It needs a tokio runtime. Several processes may have it open.
+pub struct Nats {
+    pub(super) core: Arc<Core>,
+    pub(super) tasks: TaskTracker,
+}
+
+/// Messages that are asked for at a time.
+const READS: usize = 32;
+
+/// The header of a record that was removed.
+const REMOVED: &str = "removed";
+
+/// Whether a record's last message, with this header, says that it was removed.
+pub(super) fn is_removed(header: Option<&str>) -> bool {
+    header == Some(REMOVED)
+}
+
+impl fmt::Debug for Nats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let health = self.core.link.health();
+        f.debug_struct("Nats").field("health", &health).finish()
+    }
+}
+
+impl Core {
+    /// An uplink as it lies in the stream; nothing when it was settled meanwhile.
+    async fn queued(
+        &self,
+        device: DeviceId,
+        seq: u64,
+        slot: Slot,
+    ) -> Result<Option<QueuedUplink>, StoreError> {
+        let message = self.link.get(StreamName::Uplinks, slot.place).await?;
+        let found = message.and_then(|message| {
+            let header = header(&message.headers)?;
+            let (_, there) = Slot::read(slot.conn, slot.place, header)?;
+            (there.id == slot.id).then_some(message)
+        });
+        let Some(message) = found else {
+            let queues = self.queues();
+            if queues.slot(&device, seq) != Some(slot) || queues.is_settling(&device, seq) {
+                return Ok(None);
+            }
+            drop(queues);
+            // Nothing is taken for gone because it was not found once: the whole stream is looked through.
+            let _ = self.to_writer.send(Order::Rescan(None));
+            return Err(StoreError::Unavailable {
+                cause: "a queued uplink is not where it was, and is being looked for".into(),
+            });
+        };
+        let decoded = decode_queued(device.clone(), seq, &message.payload);
+        match decoded {
+            Ok((uplink, _)) => Ok(Some(uplink)),
+            // It stays where it is: one that cannot be read must neither be lost nor hold up those behind it.
+            Err(error) => {
+                tracing::error!(%device, seq, %error, "a queued uplink cannot be read");
+                Ok(None)
+            }
+        }
+    }
+
+    /// What is kept for a key, if it is not too old.
+    async fn kept(
+        &self,
+        device: &DeviceId,
+        key: &str,
+        body: &BodyHash,
+    ) -> Result<Option<Begun>, StoreError> {
+        let subject = self.link.names.key(device, key);
+        let last = self.link.last(StreamName::Keys, &subject).await?;
+        let stored = last.and_then(|message| decode_answer(&message.payload).ok());
+        let age = |at: SystemTime| SystemTime::now().duration_since(at).unwrap_or_default();
+        let stored = stored.filter(|s| age(s.finished_at) <= self.limits.keys.age);
+        Ok(stored.map(|stored| {
+            if stored.body == *body {
+                Begun::Finished(stored.answer)
+            } else {
+                Begun::OtherBody
+            }
+        }))
+    }
+
+    async fn begin(
+        &self,
+        device: &DeviceId,
+        key: &str,
+        body: BodyHash,
+    ) -> Result<Begun, StoreError> {
+        self.check()?;
+        // Before the server, which may still have an earlier answer: that the uplink is queued.
+        if let Some(known) = self.marks.answered(device, key, &body) {
+            return Ok(known);
+        }
+        if let Some(known) = self.kept(device, key, &body).await? {
+            return Ok(known);
+        }
+        let begun = self.marks.begin(device, key, body);
+        if begun != Begun::New {
+            return Ok(begun);
+        }
+        let mut mark = Marked {
+            core: self,
+            device,
+            key,
+            is_kept: false,
+        };
+        // Once more: the one who had the mark may have finished between the look and the mark.
+        match self.kept(device, key, &body).await? {
+            Some(known) => Ok(known),
+            None => {
+                mark.is_kept = true;
+                Ok(Begun::New)
+            }
+        }
+    }
+
+    async fn history(
+        &self,
+        devices: Arc<[DeviceId]>,
+        after: u64,
+        limit: ReadLimit,
+    ) -> Result<HistoryPage, StoreError> {
+        self.check()?;
+        let page = self.histories().page(&devices, after, limit);
+        let events = stream::iter(page.events).map(|(cursor, device)| async move {
+            let place = cursor - self.origin;
+            let message = self.link.get(StreamName::Downlinks, place).await?;
+            Ok::<_, StoreError>((cursor, device, message))
+        });
+        let events: Vec<_> = events.buffered(READS).try_collect().await?;
+        let mut read = HistoryPage {
+            events: Vec::with_capacity(events.len()),
+            until: page.until,
+            fallen: page.fallen,
+        };
+        for (cursor, device, message) in events {
+            let of_device =
+                |message: &StreamMessage| device_of(&message.subject).as_ref() == Some(&device);
+            let Some(message) = message.filter(of_device) else {
+                // The server has let it go first.
+                self.histories().mark(&device, cursor);
+                read.fallen = read.fallen.max(Some(cursor));
+                continue;
+            };
+            match decode_downlink(device.clone(), cursor, &message.payload) {
+                Ok(event) => read.events.push(event),
+                Err(error) => {
+                    tracing::error!(%device, cursor, %error, "a downlink cannot be read");
+                }
+            }
+        }
+        Ok(read)
+    }
+
+    async fn record(&self, kind: RecordKind, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        self.check()?;
+        if !self.records().has(&(kind as u8, key.to_owned())) {
+            return Ok(None);
+        }
+        let subject = self.link.names.record(kind, key);
+        let last = self.link.last(StreamName::Records, &subject).await?;
+        let present = last.filter(|message| !is_removed(header(&message.headers)));
+        Ok(present.map(|message| message.payload.to_vec()))
+    }
+
+    async fn put_record(
+        &self,
+        kind: RecordKind,
+        key: &str,
+        value: Option<Vec<u8>>,
+    ) -> Result<(), StoreError> {
+        self.check()?;
+        let is_there = value.is_some();
+        let published = self.link.publish(Message {
+            subject: self.link.names.record(kind, key),
+            header: (!is_there).then(|| REMOVED.to_owned()),
+            payload: value.unwrap_or_default().into(),
+            expected: None,
+        });
+        let place = published.await?;
+        let record = (kind as u8, key.to_owned());
+        self.records().apply(record, place, is_there);
+        Ok(())
+    }
+
+    async fn forget(&self, device: &DeviceId) -> Result<(), StoreError> {
+        self.check()?;
+        let names = &self.link.names;
+        let window = self.histories().window(device);
+        if window.newest.is_some() {
+            let subject = names.downlinks(device);
+            self.link.purge(StreamName::Downlinks, subject).await?;
+            // Behind the purge: a crash in between leaves a device without a history and without a mark, as if its
+            // history had ended by age.
+            let place = self.link.publish(mark(self, device)).await?;
+            self.followed(place).await;
+        }
+        self.link
+            .purge(StreamName::Keys, names.keys_of(device))
+            .await?;
+        Ok(())
+    }
+}
+
+/// Frees a key that was marked for nothing, whatever becomes of the one who asks.
+struct Marked<'a> {
+    core: &'a Core,
+    device: &'a DeviceId,
+    key: &'a str,
+    is_kept: bool,
+}
+
+impl Drop for Marked<'_> {
+    fn drop(&mut self) {
+        if !self.is_kept {
+            self.core.marks.remove(self.device, self.key);
+        }
+    }
+}
+
+impl Nats {
+    /// What goes on although nobody waits for it any more.
+    fn spawn<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, StoreError>> + Send + 'static,
+    ) -> Answer<T> {
+        let tasks = self.tasks.clone();
+        Box::pin(async move {
+            let done = tasks.spawn(work).await;
+            done.unwrap_or_else(|_| Err(closed()))
+        })
+    }
+
+    fn change(&self, change: Change) -> Answer<()> {
+        let answer = self.core.change(change);
+        Box::pin(async move { answer.await.unwrap_or_else(|_| Err(closed())) })
+    }
+}
+
+impl UplinkQueue for Nats {
+    fn next_seq(&self) -> u64 {
+        self.core.numbers.next()
+    }
+
+    fn enqueue(&self, uplink: QueuedUplink, answer: Option<KeyedAnswer>) -> Answer<()> {
+        let core = Arc::clone(&self.core);
+        self.spawn(async move { core.enqueue(uplink, answer).await })
+    }
+
+    fn read(
+        &self,
+        device: &DeviceId,
+        after: Option<u64>,
+        limit: ReadLimit,
+    ) -> Answer<Vec<QueuedUplink>> {
+        let (core, device) = (Arc::clone(&self.core), device.clone());
+        Box::pin(async move {
+            core.check()?;
+            let page = core.queues().page(&device, after, limit);
+            let uplinks = stream::iter(page).map(|(seq, slot)| {
+                let (core, device) = (&core, device.clone());
+                async move { core.queued(device, seq, slot).await }
+            });
+            let uplinks: Vec<_> = uplinks.buffered(READS).try_collect().await?;
+            Ok(uplinks.into_iter().flatten().collect())
+        })
+    }
+
+    fn settle(&self, device: &DeviceId, seq: u64, receipt: ReceiptRecord) -> Answer<()> {
+        let slot = {
+            let mut queues = self.core.queues();
+            queues.settling(device, seq);
+            queues.slot(device, seq)
+        };
+        self.change(Change::Settle {
+            device: device.clone(),
+            seq,
+            slot,
+            receipt: Box::new(receipt),
+            keep: true,
+        })
+    }
+
+    fn discard(&self, device: &DeviceId, status: ReceiptStatus, reason: Box<str>) -> Answer<u64> {
+        const STEP: ReadLimit = ReadLimit {
+            count: 512,
+            bytes: usize::MAX,
+        };
+        let (core, device) = (Arc::clone(&self.core), device.clone());
+        self.spawn(async move {
+            let mut discarded = 0;
+            loop {
+                core.check()?;
+                let page = core.queues().page(&device, None, STEP);
+                if page.is_empty() {
+                    return Ok(discarded);
+                }
+                let mut answers = Vec::with_capacity(page.len());
+                for (seq, slot) in page {
+                    let receipt = ReceiptRecord {
+                        id: slot.id,
+                        device: device.clone(),
+                        status,
+                        reason_code: None,
+                        reason: Some(reason.clone()),
+                        qos: slot.qos,
+                        attempts: 0,
+                        accepted_at: from_micros(slot.accepted_at),
+                        completed_at: Some(SystemTime::now()),
+                        platform: None,
+                    };
+                    core.queues().settling(&device, seq);
+                    answers.push(core.change(Change::Settle {
+                        device: device.clone(),
+                        seq,
+                        slot: Some(slot),
+                        receipt: Box::new(receipt),
+                        keep: false,
+                    }));
+                }
+                for answer in answers {
+                    answer.await.unwrap_or_else(|_| Err(closed()))?;
+                    discarded += 1;
+                }
+            }
+        })
+    }
+
+    fn backlog(&self, device: &DeviceId) -> Option<Backlog> {
+        self.core.queues().backlog(device)
+    }
+
+    fn backlogs(&self) -> Vec<(DeviceId, Backlog)> {
+        self.core.queues().backlogs()
+    }
+}
+
+impl ReceiptLog for Nats {
+    fn put_receipts(&self, receipts: Vec<ReceiptRecord>) {
+        let order = match self.core.waiting.put(receipts) {
+            Urgency::None => return,
+            Urgency::First => Order::Receipts,
+            Urgency::Many => Order::ManyReceipts,
+        };
+        // Without a writer, they stay where they are.
+        let _ = self.core.to_writer.send(order);
+    }
+
+    fn receipt(&self, id: UplinkId) -> Answer<Option<ReceiptRecord>> {
+        let core = Arc::clone(&self.core);
+        Box::pin(async move {
+            if let Some(receipt) = core.waiting.get(id) {
+                return Ok(Some(receipt));
+            }
+            core.check()?;
+            // What waits has no receipt of its own: that it waits is the receipt. It comes first, because after a crash
+            // an uplink can wait again that has one.
+            let waits = core.queues().find(id);
+            if let Some((device, seq, slot)) = waits
+                && let Some(uplink) = core.queued(device, seq, slot).await?
+            {
+                return Ok(Some(ReceiptRecord::queued(&uplink)));
+            }
+            let subject = core.link.names.receipt(id);
+            let last = core.link.last(StreamName::Receipts, &subject).await?;
+            let decoded = last.map(|message| decode_receipt(id, &message.payload));
+            decoded
+                .transpose()
+                .map_err(|error| StoreError::Unavailable {
+                    cause: error.to_string().into(),
+                })
+        })
+    }
+}
+
+impl IdempotencyKeys for Nats {
+    fn begin(&self, device: &DeviceId, key: &str, body: BodyHash) -> Answer<Begun> {
+        let (core, device, key) = (self.core.clone(), device.clone(), Box::<str>::from(key));
+        Box::pin(async move { core.begin(&device, &key, body).await })
+    }
+
+    fn finish(&self, device: &DeviceId, answer: KeyedAnswer) -> Answer<()> {
+        let device = device.clone();
+        self.core.marks.answer(&device, &answer);
+        self.change(Change::Finish { device, answer })
+    }
+
+    fn abandon(&self, device: &DeviceId, key: &str) {
+        self.core.marks.remove(device, key);
+    }
+}
+
+impl DownlinkHistory for Nats {
+    fn append(&self, downlinks: Vec<Downlink>) -> Answer<Vec<u64>> {
+        let core = Arc::clone(&self.core);
+        Box::pin(async move {
+            let (done, answer) = oneshot::channel();
+            // Without an appender, `done` is dropped.
+            let _ = core.to_appender.send(Append { downlinks, done });
+            answer.await.unwrap_or_else(|_| Err(closed()))
+        })
+    }
+
+    fn history(
+        &self,
+        devices: Arc<[DeviceId]>,
+        after: u64,
+        limit: ReadLimit,
+    ) -> Answer<HistoryPage> {
+        let core = Arc::clone(&self.core);
+        Box::pin(async move { core.history(devices, after, limit).await })
+    }
+
+    fn window(&self, device: &DeviceId) -> Answer<Window> {
+        let window = self.core.check();
+        let window = window.map(|()| self.core.histories().window(device));
+        Box::pin(std::future::ready(window))
+    }
+
+    fn newest_cursor(&self) -> u64 {
+        self.core.histories().newest()
+    }
+
+    fn follow(&self) -> Option<Follow> {
+        const WAITING: usize = 256;
+        let (reader, follow) = mpsc::channel(WAITING);
+        *lock(&self.core.readers.downlinks) = Some(reader);
+        Some(follow)
+    }
+}
+
+impl Records for Nats {
+    fn put_record(&self, kind: RecordKind, key: &str, value: Vec<u8>) -> Answer<()> {
+        let (core, key) = (self.core.clone(), Box::<str>::from(key));
+        self.spawn(async move { core.put_record(kind, &key, Some(value)).await })
+    }
+
+    fn record(&self, kind: RecordKind, key: &str) -> Answer<Option<Vec<u8>>> {
+        let (core, key) = (self.core.clone(), Box::<str>::from(key));
+        Box::pin(async move { core.record(kind, &key).await })
+    }
+
+    fn records(&self, kind: RecordKind, after: Option<&str>, limit: usize) -> Answer<Vec<Record>> {
+        let (core, after) = (Arc::clone(&self.core), after.map(Box::<str>::from));
+        Box::pin(async move {
+            core.check()?;
+            let keys = core.records().keys(kind as u8, after.as_deref(), limit);
+            let records = stream::iter(keys).map(|key| {
+                let core = &core;
+                async move {
+                    let value = core.record(kind, &key).await?;
+                    Ok::<_, StoreError>(value.map(|value| Record {
+                        key: key.into(),
+                        value,
+                    }))
+                }
+            });
+            let records: Vec<_> = records.buffered(READS).try_collect().await?;
+            Ok(records.into_iter().flatten().collect())
+        })
+    }
+
+    fn delete_record(&self, kind: RecordKind, key: &str) -> Answer<bool> {
+        let (core, key) = (self.core.clone(), Box::<str>::from(key));
+        self.spawn(async move {
+            core.check()?;
+            if !core.records().has(&(kind as u8, key.to_string())) {
+                return Ok(false);
+            }
+            core.put_record(kind, &key, None).await.map(|()| true)
+        })
+    }
+}
+
+impl Engine for Nats {
+    fn health(&self) -> Health {
+        self.core.link.health()
+    }
+
+    fn counters(&self) -> Counters {
+        let core = &self.core;
+        let work = core.link.work();
+        Counters {
+            commits: work.published,
+            failed_commits: work.failed,
+            changes: work.published,
+            commit_time: work.time,
+            uplinks: core.queues().total(),
+            downlinks: core.histories().total(),
+            receipts: core.receipts.load(Ordering::Relaxed),
+            keys: core.keys.load(Ordering::Relaxed),
+            receipts_dropped: core.waiting.dropped(),
+            settlements_dropped: core.settlements_dropped.load(Ordering::Relaxed),
+        }
+    }
+
+    fn forget(&self, device: &DeviceId) -> Answer<()> {
+        let (core, device) = (self.core.clone(), device.clone());
+        self.spawn(async move { core.forget(&device).await })
+    }
+
+    fn close(&self) -> Answer<()> {
+        let (done, closed) = oneshot::channel();
+        // Without a writer, it is closed already.
+        let _ = self.core.to_writer.send(Order::Close(done));
+        let (tasks, core) = (self.tasks.clone(), self.core.clone());
+        Box::pin(async move {
+            let _ = closed.await;
+            tasks.close();
+            tasks.wait().await;
+            core.end.cancel();
+            core.link.flush().await;
+            Ok(())
+        })
+    }
+
+    fn rescan(&self) -> Answer<()> {
+        let (done, answer) = oneshot::channel();
+        // Without a writer, `done` is dropped.
+        let _ = self.core.to_writer.send(Order::Rescan(Some(done)));
+        Box::pin(async move { answer.await.unwrap_or_else(|_| Err(closed())) })
+    }
+
+    fn arrivals(&self) -> Option<Arrivals> {
+        let (reader, arrivals) = mpsc::unbounded_channel();
+        *lock(&self.core.readers.arrivals) = Some(reader);
+        Some(arrivals)
+    }
+
+    fn changes(&self) -> Option<Changes> {
+        let (reader, changes) = mpsc::unbounded_channel();
+        *lock(&self.core.readers.changes) = Some(reader);
+        Some(changes)
+    }
+}

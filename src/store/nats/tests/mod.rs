@@ -1,0 +1,8 @@
+//! The engine against a real nats-server that dies and comes back, and several of them on one.
+
+mod outage;
+mod places;
+mod server;
+mod several;
+
+pub(in crate::store) use server::TestServer;
