@@ -89,7 +89,7 @@ impl From<ChangeError> for Problem {
                     StoreError::TooLarge { .. } => Self::new(Kind::TooLarge, detail),
                     StoreError::Unavailable { .. } => Self::new(Kind::StoreUnavailable, detail)
                         .retry_after(5)
-                        .hint("look at the disk: is it full, or mounted read-only?"),
+                        .hint(STORE_HINT),
                 }
             }
             ChangeError::Vault(_) | ChangeError::Keyring(_) => {
@@ -180,7 +180,7 @@ impl From<UplinkError> for Problem {
             UplinkError::Store(StoreError::Unavailable { .. }) => {
                 Self::new(Kind::StoreUnavailable, detail)
                     .retry_after(5)
-                    .hint("look at the disk: is it full, or mounted read-only?")
+                    .hint(STORE_HINT)
             }
             UplinkError::NoStore => {
                 Self::new(Kind::NotCarried, detail).hint("remove `enabled = false` from [store]")
@@ -241,7 +241,7 @@ impl From<KeyringError> for Problem {
             KeyringError::Vault(VaultError::Store(error)) => {
                 Self::new(Kind::StoreUnavailable, unchanged(&error))
                     .retry_after(5)
-                    .hint("look at the disk: is it full, or mounted read-only?")
+                    .hint(STORE_HINT)
             }
             KeyringError::Vault(_) | KeyringError::Key(_) | KeyringError::Record { .. } => {
                 error!("a device's keys could not be changed: {detail}");
@@ -255,6 +255,9 @@ impl From<KeyringError> for Problem {
         }
     }
 }
+
+const STORE_HINT: &str =
+    "look at the disk: is it full, or mounted read-only? With store.url: look at nats-server";
 
 fn unchanged(error: &StoreError) -> String {
     format!("the keys were not changed: {error}")

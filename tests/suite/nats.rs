@@ -6,20 +6,26 @@ use serde_json::Value;
 use crate::harness::DEADLINE;
 use crate::harness::access::Message;
 use crate::harness::bridge::TestBridge;
+use crate::harness::causeway::causeway;
+use crate::harness::certificates::Authority;
 use crate::harness::eventually::eventually;
 use crate::harness::http::{Http, Reply};
 use crate::harness::mosquitto::Mosquitto;
-use crate::harness::nats::NatsServer;
+use crate::harness::nats::{NatsServer, Operator};
+use crate::harness::port::Port;
 use crate::harness::sse::{Event, EventStream};
 use crate::harness::subscriber::Subscriber;
 
 const DEVICE: &str = "/v1/devices/pump-1";
 
 fn config(server: &NatsServer, broker: &Mosquitto) -> String {
+    with_store(&server.store(), broker)
+}
+
+fn with_store(store: &str, broker: &Mosquitto) -> String {
     format!(
-        "{}[connectors.local]\nprofile = \"plain\"\nurl = \"mqtt://{}\"\nconnect = \"eager\"\n\
+        "{store}[connectors.local]\nprofile = \"plain\"\nurl = \"mqtt://{}\"\nconnect = \"eager\"\n\
          [devices.pump-1]\nconnector = \"local\"\n",
-        server.store(),
         broker.addr()
     )
 }
@@ -185,4 +191,121 @@ async fn downlinks_are_replayed_over_restarts_of_both() {
         ids.collect::<Vec<_>>()
     };
     assert_eq!(ids(&resumed[..11]), ids(&live[10..21]));
+}
+
+#[tokio::test]
+async fn what_is_too_large_to_wait_is_confirmed_by_the_broker_or_said_to_be_too_large() {
+    let (server, mut broker) = (NatsServer::start().await, Mosquitto::start().await);
+    let bridge = TestBridge::with_http("max_body = 4194304", &config(&server, &broker)).await;
+    bridge.until("pump-1", "connected").await;
+    // max_payload is 1 MiB unless somebody says otherwise.
+    let large = "x".repeat(2 * 1024 * 1024);
+    let confirmed = post(&bridge.http, "wait=30", None, &large).await;
+    assert_eq!(confirmed.status, 200, "{}", confirmed.text());
+    broker.kill9();
+    bridge.until("pump-1", "backing_off").await;
+    let refused = post(&bridge.http, "wait=1", None, &large).await;
+    assert_eq!(refused.status, 413, "{}", refused.text());
+    let problem = refused.json();
+    assert_eq!(problem["queued"], false);
+    let detail = problem["detail"].as_str().unwrap();
+    assert!(detail.contains("1048576"), "{detail}");
+    // It stands in nobody's way.
+    let queued = post(&bridge.http, "respond-async", None, "small").await;
+    assert_eq!(queued.status, 202, "{}", queued.text());
+    assert_eq!(bridge.session("pump-1").await["backlog"]["count"], 1);
+}
+
+#[tokio::test]
+async fn a_bridge_that_waits_for_its_server_ends_when_it_is_told_to() {
+    let (nobody, folder) = (Port::reserve(), tempfile::tempdir().unwrap());
+    let text = format!(
+        "[store]\nurl = \"nats://{}\"\n[http]\nlisten = \"127.0.0.1:0\"\n[management]\nlisten = \"127.0.0.1:0\"\n",
+        nobody.addr()
+    );
+    std::fs::write(folder.path().join("causeway.toml"), text).unwrap();
+    let args = ["serve", "--config", "causeway.toml"];
+    for signal in ["TERM", "INT"] {
+        let mut bridge = causeway(folder.path(), &args, &[]);
+        bridge.stderr().wait_for("cannot be opened yet").await;
+        bridge.signal(signal);
+        assert!(bridge.exit().await.success());
+    }
+}
+
+/// Stores an uplink, and loses and finds the server meanwhile.
+async fn is_usable(server: &mut NatsServer, store: &str) {
+    let mut broker = Mosquitto::start().await;
+    let bridge = TestBridge::start(&with_store(store, &broker)).await;
+    broker.kill9();
+    let until = async |status: u16| {
+        eventually("the answer to change", DEADLINE, async || {
+            let reply = post(&bridge.http, "respond-async", None, "x").await;
+            reply.status == status
+        })
+        .await;
+    };
+    until(202).await;
+    server.kill9();
+    until(503).await;
+    server.restart().await;
+    until(202).await;
+    let backlog = &bridge.session("pump-1").await["backlog"]["count"];
+    assert!(backlog.as_u64() >= Some(2), "{backlog}");
+    bridge.stop().await;
+}
+
+/// How a bridge with this store ends that cannot use it.
+async fn refusal(store: &str) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let listen = "listen = \"127.0.0.1:0\"";
+    let text = format!("{store}[http]\n{listen}\n[management]\n{listen}\n");
+    std::fs::write(folder.path().join("causeway.toml"), text).unwrap();
+    let args = ["serve", "--config", "causeway.toml"];
+    let mut bridge = causeway(folder.path(), &args, &[]);
+    assert_eq!(bridge.exit().await.code(), Some(1));
+    bridge.stderr().wait_end().await.join("\n")
+}
+
+#[tokio::test]
+async fn a_server_with_tls_and_a_password_is_used_over_reconnects_and_refuses_another_password() {
+    let authority = Authority::new("NATS CA");
+    let identity = authority.server();
+    let mut server = NatsServer::start_with(&format!(
+        "tls {{ cert_file: {:?}, key_file: {:?} }}\n\
+         authorization {{ users: [ {{ user: bridge, password: \"correct horse\" }} ] }}\n",
+        identity.certificate_file, identity.key_file
+    ))
+    .await;
+    let store = |password: &str| {
+        format!(
+            "[store]\nurl = \"tls://{}\"\nca_file = {:?}\nuser = \"bridge\"\npassword = \"{password}\"\n",
+            server.addr(),
+            authority.ca_file()
+        )
+    };
+    let said = refusal(&store("battery staple")).await;
+    assert!(said.contains("refuses the connection"), "{said}");
+    assert!(!said.contains("battery"), "{said}");
+    let store = store("correct horse");
+    is_usable(&mut server, &store).await;
+}
+
+#[tokio::test]
+async fn a_server_that_wants_credentials_is_used_with_those_of_a_file() {
+    let operator = Operator::make();
+    let mut server = NatsServer::start_with(&operator.config).await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("bridge.creds");
+    std::fs::write(&file, &operator.credentials).unwrap();
+    let address = server.addr();
+    let store = |file: &std::path::Path| {
+        format!("[store]\nurl = \"nats://{address}\"\ncredentials_file = {file:?}\n")
+    };
+    is_usable(&mut server, &store(&file)).await;
+    let strangers = folder.path().join("stranger.creds");
+    std::fs::write(&strangers, Operator::make().credentials).unwrap();
+    let said = refusal(&store(&strangers)).await;
+    assert!(said.contains("refuses the connection"), "{said}");
+    assert!(!said.contains("eyJ") && !said.contains("SU"), "{said}");
 }

@@ -1,13 +1,18 @@
 //! A real nats-server with JetStream, of the test's own.
 
+use std::net::SocketAddr;
 use std::process::Command;
 
+use base64::prelude::*;
+use nkeys::KeyPair;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::port::Port;
 use super::program::Program;
 
 const INSTALL: &str = "apt-get install nats-server";
+const CONFIG: &str = "nats.conf";
 
 /// A running (or killed, and to be restarted) server. Its port and its streams stay its own until it is dropped.
 #[derive(Debug)]
@@ -21,7 +26,13 @@ pub struct NatsServer {
 impl NatsServer {
     /// A server that lets anybody do anything.
     pub async fn start() -> Self {
+        Self::start_with("").await
+    }
+
+    /// One with more in its configuration.
+    pub async fn start_with(config: &str) -> Self {
         let (port, folder) = (Port::reserve(), tempfile::tempdir().unwrap());
+        std::fs::write(folder.path().join(CONFIG), config).unwrap();
         let program = run(&port, &folder).await;
         Self {
             program,
@@ -33,6 +44,11 @@ impl NatsServer {
     /// The section of a configuration that puts a bridge's store there.
     pub fn store(&self) -> String {
         format!("[store]\nurl = \"nats://{}\"\n", self.port.addr())
+    }
+
+    /// Where it listens.
+    pub fn addr(&self) -> SocketAddr {
+        self.port.addr()
     }
 
     /// Ends it the hard way; clients are refused until [`restart`](Self::restart).
@@ -55,9 +71,77 @@ async fn run(port: &Port, folder: &TempDir) -> Program {
     let number = port.number().to_string();
     command
         .args(["-js", "-a", "127.0.0.1", "-p", &number, "-sd"])
-        .arg(folder.path());
+        .arg(folder.path())
+        .arg("-c")
+        .arg(folder.path().join(CONFIG));
     let program = Program::start(&mut command, INSTALL);
     // It says so after it has recovered its streams.
     program.stderr().wait_for("Server is ready").await;
     program
+}
+
+/// An operator, an account and a user of it, as `nsc` makes them.
+#[derive(Debug)]
+pub struct Operator {
+    /// For the server's configuration.
+    pub config: String,
+    /// The text of the user's `.creds` file.
+    pub credentials: String,
+}
+
+impl Operator {
+    /// A new one, with keys of its own.
+    pub fn make() -> Self {
+        let (operator, system, account, user) = (
+            KeyPair::new_operator(),
+            KeyPair::new_account(),
+            KeyPair::new_account(),
+            KeyPair::new_user(),
+        );
+        let of_account = |streams: i64| {
+            json!({
+                "type": "account",
+                "version": 2,
+                "limits": {
+                    "subs": -1, "data": -1, "payload": -1, "imports": -1, "exports": -1, "wildcards": true,
+                    "conn": -1, "leaf": -1, "mem_storage": streams, "disk_storage": streams,
+                    "streams": streams, "consumer": streams,
+                },
+            })
+        };
+        let of_user = json!({
+            "type": "user", "version": 2, "pub": {}, "sub": {}, "subs": -1, "data": -1, "payload": -1,
+        });
+        let of_operator = json!({"type": "operator", "version": 2});
+        let (system_key, account_key) = (system.public_key(), account.public_key());
+        let config = format!(
+            "operator: {}\nsystem_account: {system_key}\nresolver: MEMORY\n\
+             resolver_preload: {{ {system_key}: {}, {account_key}: {} }}\n",
+            token(&operator, &operator, &of_operator),
+            token(&operator, &system, &of_account(0)),
+            token(&operator, &account, &of_account(-1)),
+        );
+        let credentials = format!(
+            "-----BEGIN NATS USER JWT-----\n{}\n------END NATS USER JWT------\n\n\
+             -----BEGIN USER NKEY SEED-----\n{}\n------END USER NKEY SEED------\n",
+            token(&account, &user, &of_user),
+            user.seed().unwrap(),
+        );
+        Self {
+            config,
+            credentials,
+        }
+    }
+}
+
+fn token(issuer: &KeyPair, subject: &KeyPair, claims: &Value) -> String {
+    let part = |part: &Value| BASE64_URL_SAFE_NO_PAD.encode(part.to_string());
+    let header = json!({"typ": "JWT", "alg": "ed25519-nkey"});
+    let claims = json!({
+        "jti": "test", "iat": 1_700_000_000, "name": "test",
+        "iss": issuer.public_key(), "sub": subject.public_key(), "nats": claims,
+    });
+    let signed = format!("{}.{}", part(&header), part(&claims));
+    let signature = issuer.sign(signed.as_bytes()).unwrap();
+    format!("{signed}.{}", BASE64_URL_SAFE_NO_PAD.encode(signature))
 }

@@ -53,11 +53,11 @@ async fn an_uplink_that_is_not_where_it_was_is_looked_for_and_found() {
     // Nothing is there, and another one is.
     for place in [100_000, other] {
         misplace(&store, &uplinks[0], place, conn);
-        let read = store.read(&device(1), None, ALL).await;
-        assert!(
-            matches!(read, Err(StoreError::Unavailable { .. })),
-            "{read:?}"
-        );
+        // Never less than there is; a look that was due anyway may have found it already.
+        match store.read(&device(1), None, ALL).await {
+            Ok(read) => assert_eq!(read, uplinks),
+            Err(error) => assert!(matches!(error, StoreError::Unavailable { .. }), "{error}"),
+        }
         until_async("it was found", async || {
             let read = store.read(&device(1), None, ALL).await;
             read.is_ok_and(|read| read == uplinks)

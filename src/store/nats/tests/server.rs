@@ -13,13 +13,28 @@ pub(in crate::store) struct TestServer {
     folder: TempDir,
     child: Child,
     url: String,
+    args: Vec<String>,
 }
 
 impl TestServer {
     pub(in crate::store) async fn start() -> Self {
+        Self::start_with(Vec::new()).await
+    }
+
+    /// With arguments of its own.
+    pub(super) async fn start_with(args: Vec<String>) -> Self {
         let folder = TempDir::new().unwrap();
-        let (child, url) = run(&folder, "-1").await;
-        Self { folder, child, url }
+        let (child, url) = run(&folder, "-1", &args).await;
+        Self {
+            folder,
+            child,
+            url,
+            args,
+        }
+    }
+
+    pub(super) fn url(&self) -> &str {
+        &self.url
     }
 
     pub(in crate::store) fn servers(&self) -> NatsServers {
@@ -56,7 +71,7 @@ impl TestServer {
     /// Starts it again, where it was.
     pub(in crate::store) async fn restart(&mut self) {
         let port = self.url.rsplit(':').next().unwrap().to_owned();
-        (self.child, self.url) = run(&self.folder, &port).await;
+        (self.child, self.url) = run(&self.folder, &port, &self.args).await;
     }
 }
 
@@ -68,7 +83,7 @@ impl Drop for TestServer {
     }
 }
 
-async fn run(folder: &TempDir, port: &str) -> (Child, String) {
+async fn run(folder: &TempDir, port: &str, args: &[String]) -> (Child, String) {
     let mut command = Command::new("nats-server");
     // Debian keeps daemons where the PATH of an ordinary user does not look.
     let path = std::env::var("PATH").unwrap_or_default();
@@ -78,6 +93,7 @@ async fn run(folder: &TempDir, port: &str) -> (Child, String) {
         .arg(folder.path())
         .arg("--ports_file_dir")
         .arg(folder.path())
+        .args(args)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null());
