@@ -163,7 +163,8 @@ pub trait Engine: UplinkQueue + ReceiptLog + IdempotencyKeys + DownlinkHistory +
 
     /// Looks through the queue again: uplinks of devices that are held here by now can be read when it resolves, and are told
     /// as arrivals; those of devices that are not held any more are forgotten. To be called when devices have come or gone.
-    /// Every number given afterwards is larger than those of all uplinks that it found. Default: nothing to do, because
+    /// Every number given afterwards is larger than those of all uplinks that it found. When the store is unavailable, the same
+    /// is done by itself as soon as it is not, and told as arrivals. Default: nothing to do, because
     /// one process holds every device.
     fn rescan(&self) -> Answer<()> {
         Box::pin(std::future::ready(Ok(())))

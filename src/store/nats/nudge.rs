@@ -4,9 +4,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_nats::Subscriber;
 use futures_util::StreamExt;
 
 use super::core::Core;
+use super::failure::Failure;
 use super::link::{Conn, Link};
 use super::names::{device_of, encode};
 use super::queues::Slot;
@@ -53,12 +55,29 @@ impl Nudge {
     }
 }
 
-/// Listens, over all connections, until the end.
-pub(super) async fn listen(core: Arc<Core>) {
+/// From when it resolves on, what is told is heard.
+pub(super) async fn subscribe(link: &Link, conn: &Conn) -> Result<Subscriber, Failure> {
+    let subscribed = conn.within(async {
+        let nudges = conn.client.subscribe(link.names.enqueued()).await;
+        let flushed = conn.client.flush().await;
+        (nudges, flushed)
+    });
+    let (nudges, flushed) = subscribed.await?;
+    flushed.map_err(Failure::not)?;
+    nudges.map_err(Failure::not)
+}
+
+/// Listens, over all connections, until the end. The first subscription has been made before the queue was looked through.
+pub(super) async fn listen(core: Arc<Core>, conn: Arc<Conn>, nudges: Subscriber) {
     let listening = async {
+        listen_on(&core, &conn, nudges).await;
         loop {
             let conn = core.link.usable().await;
-            listen_on(&core, &conn).await;
+            if let Ok(nudges) = subscribe(&core.link, &conn).await {
+                // What was told before is found in the stream.
+                let _ = core.to_writer.send(Order::Look);
+                listen_on(&core, &conn, nudges).await;
+            }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     };
@@ -69,14 +88,7 @@ pub(super) async fn listen(core: Arc<Core>) {
 }
 
 /// Until the connection is lost.
-async fn listen_on(core: &Core, conn: &Conn) {
-    let subscribed = conn.client.subscribe(core.link.names.enqueued()).await;
-    let Ok(mut nudges) = subscribed else { return };
-    if conn.client.flush().await.is_err() {
-        return;
-    }
-    // What was told before is found in the stream.
-    let _ = core.to_writer.send(Order::Look);
+async fn listen_on(core: &Core, conn: &Conn, mut nudges: Subscriber) {
     loop {
         let nudge = tokio::select! {
             () = conn.lost.cancelled() => return,

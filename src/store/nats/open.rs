@@ -142,13 +142,15 @@ async fn attempt(
         keys: AtomicU64::new(0),
         settlements_dropped: AtomicU64::new(0),
     });
+    let conn = core.link.conn();
+    let nudges = nudge::subscribe(&core.link, &conn).await?;
     let mut scanned = Scanned::default();
     core.rescan(&mut scanned, Extent::All).await?;
     tokio::spawn(Writer::new(Arc::clone(&core), scanned, inbox).run());
     tokio::spawn(appender::run(Arc::clone(&core), appends));
     tokio::spawn(follow::downlinks(Arc::clone(&core), downlinks));
     tokio::spawn(follow::records(Arc::clone(&core), records_end));
-    tokio::spawn(nudge::listen(Arc::clone(&core)));
+    tokio::spawn(nudge::listen(Arc::clone(&core), conn, nudges));
     let tasks = TaskTracker::new();
     Ok(Nats { core, tasks })
 }

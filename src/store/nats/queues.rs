@@ -106,8 +106,14 @@ struct Finished {
 /// Ids that are remembered.
 const FINISHED: usize = 10_000;
 
-/// What was found in the stream: each uplink with its device and number.
-pub(super) type Found = Vec<(DeviceId, u64, Slot)>;
+/// What was found in the stream.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// Uplinks with their devices and numbers.
+    pub(super) uplinks: Vec<(DeviceId, u64, Slot)>,
+    /// Devices that were somebody else's at the time: nothing is known of what waits for them.
+    pub(super) passed_by: HashSet<DeviceId>,
+}
 
 /// What follows from what was found.
 #[derive(Debug, Default)]
@@ -115,7 +121,7 @@ pub(super) struct Reconciled {
     /// Places of messages that are to be deleted.
     pub(super) remove: Vec<u64>,
     /// Uplinks that came into the index.
-    pub(super) arrived: Found,
+    pub(super) arrived: Vec<(DeviceId, u64, Slot)>,
     /// How many are no longer in the stream that nobody here has settled.
     pub(super) gone: usize,
 }
@@ -217,12 +223,16 @@ impl Queues {
     pub(super) fn learn(&mut self, device: &DeviceId, seq: u64, slot: Slot) -> bool {
         let is_new = !self.ids.contains_key(&slot.id)
             && !self.publishing.contains(&slot.id)
-            && !self.doubts.ids.contains_key(&slot.id)
-            && !self.finished.ids.contains(&slot.id);
+            && !self.is_refuse(slot.id);
         if is_new {
             self.load(device, seq, slot);
         }
         is_new
+    }
+
+    /// Whether this id is to be removed wherever it is found.
+    pub(super) fn is_refuse(&self, id: UplinkId) -> bool {
+        self.doubts.ids.contains_key(&id) || self.finished.ids.contains(&id)
     }
 
     /// Makes the index true: `found` is what the stream holds up to the place `end`, of all devices; all of it, or, without
@@ -235,10 +245,10 @@ impl Queues {
         holds: impl Fn(&DeviceId) -> bool,
     ) -> Reconciled {
         let mut result = Reconciled::default();
-        let mut present = HashSet::with_capacity(found.len());
-        for (device, seq, slot) in found {
+        let mut present = HashSet::with_capacity(found.uplinks.len());
+        for (device, seq, slot) in found.uplinks {
             let id = slot.id;
-            if self.doubts.ids.contains_key(&id) || self.finished.ids.contains(&id) {
+            if self.is_refuse(id) {
                 result.remove.push(slot.place);
             } else if self.publishing.contains(&id) || !holds(&device) {
             } else if self.ids.contains_key(&id) {
@@ -259,6 +269,10 @@ impl Queues {
         let devices: Vec<DeviceId> = self.devices.keys().cloned().collect();
         for device in devices {
             let holds = holds(&device);
+            if holds && found.passed_by.contains(&device) {
+                // It came in this moment, and the next look is for it.
+                continue;
+            }
             let queue = self.devices.entry(device.clone()).or_default();
             let wrong = queue
                 .slots

@@ -52,7 +52,7 @@ impl Core {
         let is_all = extent == Extent::All || scanned.conn != conn;
         let from = if is_all { 0 } else { scanned.end + 1 };
         let doubts = self.queues().doubts();
-        let (mut found, mut old) = (Found::new(), Vec::new());
+        let (mut found, mut old) = (Found::default(), Vec::new());
         let now = crate::store::codec::micros(std::time::SystemTime::now());
         let end = self.link.scan(StreamName::Uplinks, from, |seen| {
             if let Some(at) = seen.milestone() {
@@ -66,7 +66,11 @@ impl Core {
                 return tracing::error!(place = seen.place, "what is queued here is no uplink");
             };
             self.numbers.beyond(seq);
-            found.push((device, seq, slot));
+            if self.holding.has(&device) || self.queues().is_refuse(slot.id) {
+                found.uplinks.push((device, seq, slot));
+            } else if !found.passed_by.contains(&device) {
+                found.passed_by.insert(device);
+            }
         });
         let end = end.await?;
         let reconciled = {
@@ -103,7 +107,7 @@ impl Core {
     }
 
     /// Writes the answers of queued uplinks that a crash has kept from being written after them.
-    async fn keep_answers(&self, arrived: &Found) -> Result<(), Failure> {
+    async fn keep_answers(&self, arrived: &[(DeviceId, u64, Slot)]) -> Result<(), Failure> {
         const AT_A_TIME: usize = 64;
         let keyed = arrived.iter().filter(|(_, _, slot)| slot.keyed);
         let kept = stream::iter(keyed.map(Ok)).try_for_each_concurrent(

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::core::Core;
 use super::failure::Failure;
-use super::link::{Message, Sent};
+use super::link::{Message, PATIENCE, Sent};
 use super::names::StreamName;
 use super::queues::Slot;
 use super::reader::milestone;
@@ -462,7 +462,8 @@ impl Writer {
     /// Writes what can be written.
     async fn end(&mut self) {
         if self.is_down() {
-            self.recover().await;
+            // Whoever has asked for the end does not wait for long.
+            let _ = tokio::time::timeout(PATIENCE, self.recover()).await;
         }
         while !self.is_down() && self.core.waiting.len() > 0 {
             self.write_receipts().await;

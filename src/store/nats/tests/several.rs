@@ -56,7 +56,7 @@ async fn enqueue(store: &Nats, number: usize) -> QueuedUplink {
 }
 
 async fn within<T>(work: impl Future<Output = T>) -> T {
-    let done = tokio::time::timeout(Duration::from_secs(30), work).await;
+    let done = tokio::time::timeout(Duration::from_secs(20), work).await;
     done.expect("it takes too long")
 }
 
@@ -74,7 +74,6 @@ async fn an_uplink_that_is_stored_by_one_reaches_the_one_who_holds_its_device() 
     let (first, second) = (Share::of(&[1]), Share::of(&[2]));
     let (a, b) = (open(&server, &first).await, open(&server, &second).await);
     let mut arrivals = b.arrivals().unwrap();
-    // Both listen from the moment on at which they have seen what the other says.
     let stored = enqueue(&a, 2).await;
     assert_eq!(within(arrivals.recv()).await, Some(device(2)));
     assert_eq!(queued(&*b, &device(2)).await, [stored.seq]);
@@ -260,6 +259,16 @@ async fn downlinks_of_both_are_followed_by_both_in_one_order_over_a_kill() {
         for store in &stores {
             until("writable", || store.health() == Health::Writable).await;
         }
+    }
+    // One alone loses its connection, while the other goes on.
+    for _ in 0..5 {
+        let conn = stores[0].core.link.conn();
+        conn.lost.cancel();
+        until("another connection", || {
+            stores[0].core.link.number() > conn.number
+        })
+        .await;
+        until("writable", || stores[0].health() == Health::Writable).await;
     }
     end.notify_waiters();
     let mut taken = Vec::new();
