@@ -8,6 +8,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 
+use super::report::Report;
 use super::table::{MemberId, Table};
 
 /// The other members.
@@ -27,6 +28,11 @@ pub trait Peers: Debug + Send + Sync {
         request: Bytes,
         within: Duration,
     ) -> BoxFuture<'static, Result<Bytes, AskError>>;
+
+    /// Everything that is known of the cluster, for people and for metrics.
+    fn report(&self) -> Report {
+        Report::of(&self.table())
+    }
 }
 
 /// Why there is no answer.
@@ -61,6 +67,7 @@ impl AskError {
 
 /// Whoever answers what other members ask this one.
 pub trait Answerer: Send + Sync {
-    /// Answers a request. Many may be under way at a time; what is dropped was given up by who asked.
+    /// Answers a request. Up to 1024 are under way at a time. Each is answered to its end: that whoever asked has given up
+    /// is not known here.
     fn answer(&self, request: Bytes) -> BoxFuture<'static, Bytes>;
 }

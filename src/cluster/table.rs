@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+#[cfg(feature = "nats")]
+use super::clock::{Lease, Moment};
 use super::partition::{Partition, Partitions};
 
 /// The longest id of a member that is taken, in bytes.
@@ -69,12 +71,23 @@ pub enum Place {
 }
 
 /// The cluster as this process knows it at the moment. It is replaced as a whole when something changes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Table {
     me: MemberId,
     members: Arc<[Member]>,
     here: Partitions,
     owners: [Option<MemberId>; Partition::COUNT as usize],
+    /// What is here is so only as long as this holds.
+    #[cfg(feature = "nats")]
+    lease: Option<Arc<Lease>>,
+}
+
+/// Whether they say the same, of whatever lease.
+impl PartialEq for Table {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.me, &self.members, self.here, &self.owners)
+            == (&other.me, &other.members, other.here, &other.owners)
+    }
 }
 
 impl Table {
@@ -85,6 +98,8 @@ impl Table {
             members: [me].into(),
             here: Partitions::ALL,
             owners: std::array::from_fn(|_| None),
+            #[cfg(feature = "nats")]
+            lease: None,
         }
     }
 
@@ -105,7 +120,16 @@ impl Table {
             members: members.into(),
             here,
             owners,
+            #[cfg(feature = "nats")]
+            lease: None,
         }
+    }
+
+    /// What is here is here until the end of this lease, even if nobody has noticed it yet.
+    #[cfg(feature = "nats")]
+    pub(super) fn under(self, lease: Arc<Lease>) -> Self {
+        let lease = Some(lease);
+        Self { lease, ..self }
     }
 
     /// Who this process is.
@@ -125,7 +149,7 @@ impl Table {
 
     /// Where a partition is.
     pub fn place(&self, partition: Partition) -> Place {
-        if self.here.has(partition) {
+        if self.here().has(partition) {
             return Place::Here;
         }
         match &self.owners[usize::from(partition.number())] {
@@ -136,13 +160,19 @@ impl Table {
 
     /// The partitions whose sessions run in this process.
     pub fn here(&self) -> Partitions {
+        #[cfg(feature = "nats")]
+        if let Some(lease) = &self.lease
+            && lease.is_over(Moment::now())
+        {
+            return Partitions::NONE;
+        }
         self.here
     }
 
     /// Those of another member.
     pub fn held_by(&self, member: &MemberId) -> Partitions {
         if *member == self.me {
-            return self.here;
+            return self.here();
         }
         let all = Partitions::ALL.iter();
         all.filter(|partition| {

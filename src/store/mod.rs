@@ -35,6 +35,10 @@ pub use engine::{
 };
 pub use health::{Amount, Counters, Health, TIMING_BOUNDS, Timings};
 pub use limits::{HistoryLimits, KeyLimits, Limits, MemoryLimits, QueueLimits, ReceiptLimits};
+#[cfg(all(test, feature = "nats"))]
+pub(crate) use nats::TestServer;
+#[cfg(feature = "nats")]
+pub(crate) use nats::dial as dial_nats;
 #[cfg(feature = "nats")]
 pub use nats::{Nats, NatsError};
 pub use server::{NatsLogin, NatsServers};

@@ -7,8 +7,10 @@
 //! - [`ConnectorTally`]: one connector's part
 //! - [`HttpTally`]: requests; [`ListenerFigures`]: connections
 //! - [`Reloads`]: what became of configurations that were read again
+//! - [`ClusterTally`]: what happens between several replicas
 //! - [`Histogram`]: how long things took
 
+mod cluster;
 mod connector;
 mod histogram;
 mod http;
@@ -18,6 +20,7 @@ mod reloads;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+pub use cluster::{Asked, ClusterTally};
 pub use connector::{Answered, Cause, ConnectorTally, Counters, Source};
 pub use histogram::{BOUNDS, Histogram, Timings};
 pub use http::{HttpTally, Operation, OperationTally};
@@ -32,6 +35,8 @@ pub struct Tally {
     connectors: Mutex<BTreeMap<ConnectorName, Arc<ConnectorTally>>>,
     /// Configurations that were read while the bridge runs.
     pub reloads: Reloads,
+    /// What happens between several replicas.
+    pub cluster: Arc<ClusterTally>,
 }
 
 impl Tally {

@@ -19,7 +19,7 @@ use crate::store::server::{NatsLogin, NatsServers};
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A connection, and what is cancelled when it is lost.
-pub(super) async fn dial(servers: &NatsServers) -> Result<(Client, CancellationToken), NatsError> {
+pub(crate) async fn dial(servers: &NatsServers) -> Result<(Client, CancellationToken), NatsError> {
     let addresses: Result<Vec<ServerAddr>, _> =
         servers.urls.iter().map(|url| url.parse()).collect();
     let addresses = addresses.map_err(|_| NatsError::Address)?;

@@ -90,7 +90,8 @@ mod streams;
 mod tests;
 mod writer;
 
+pub(crate) use dial::dial;
 pub use handle::Nats;
 pub use open::NatsError;
 #[cfg(test)]
-pub(super) use tests::TestServer;
+pub(crate) use tests::TestServer;

@@ -65,7 +65,7 @@ pub enum NatsError {
 
 impl NatsError {
     /// Whether a server that is just starting can be the reason.
-    fn may_pass(&self) -> bool {
+    pub(crate) fn may_pass(&self) -> bool {
         !matches!(
             self,
             Self::Address | Self::Credentials(_) | Self::Refused(_)

@@ -6,4 +6,4 @@ mod places;
 mod server;
 mod several;
 
-pub(in crate::store) use server::TestServer;
+pub(crate) use server::TestServer;

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use crate::store::{Holding, HoldsAll, Limits, Nats, NatsServers};
 
 /// A running server. Dropping it ends it.
-pub(in crate::store) struct TestServer {
+pub(crate) struct TestServer {
     folder: TempDir,
     child: Child,
     url: String,
@@ -17,7 +17,7 @@ pub(in crate::store) struct TestServer {
 }
 
 impl TestServer {
-    pub(in crate::store) async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::start_with(Vec::new()).await
     }
 
@@ -37,7 +37,7 @@ impl TestServer {
         &self.url
     }
 
-    pub(in crate::store) fn servers(&self) -> NatsServers {
+    pub(crate) fn servers(&self) -> NatsServers {
         NatsServers {
             urls: vec![self.url.clone()],
             login: None,
@@ -47,12 +47,12 @@ impl TestServer {
         }
     }
 
-    pub(in crate::store) async fn open(&self, limits: Limits) -> Arc<Nats> {
+    pub(crate) async fn open(&self, limits: Limits) -> Arc<Nats> {
         self.open_for(limits, Arc::new(HoldsAll)).await
     }
 
     /// For a process that holds some devices.
-    pub(in crate::store) async fn open_for(
+    pub(crate) async fn open_for(
         &self,
         limits: Limits,
         holding: Arc<dyn Holding>,
@@ -63,13 +63,13 @@ impl TestServer {
     }
 
     /// Ends it as a power cut of its process would.
-    pub(in crate::store) fn kill9(&mut self) {
+    pub(crate) fn kill9(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
     /// Starts it again, where it was.
-    pub(in crate::store) async fn restart(&mut self) {
+    pub(crate) async fn restart(&mut self) {
         let port = self.url.rsplit(':').next().unwrap().to_owned();
         (self.child, self.url) = run(&self.folder, &port, &self.args).await;
     }
