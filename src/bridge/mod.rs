@@ -284,6 +284,7 @@ impl Bridge {
             http: Arc::clone(&requests),
             listener: Arc::clone(listener.figures()),
             traces: tracer.as_ref().map(|tracer| tracer.figures()),
+            peers: (api.members.as_ref()).map(|members| Arc::clone(&members.peers)),
         }));
         // Whoever looks after the bridge every few seconds leaves no traces.
         let of_management = Arc::new(Observer::new(Arc::clone(&requests), None));

@@ -139,6 +139,7 @@ fn fixed(config: &Config) -> Vec<Setting> {
         limits,
         downlinks,
         store,
+        cluster,
         telemetry,
         ..
     } = config;
@@ -202,6 +203,8 @@ fn fixed(config: &Config) -> Vec<Setting> {
             &(&kept.uplinks, &kept.receipts, &kept.keys),
         ),
         setting("store.recent_receipts", recent_receipts),
+        setting("cluster.name", &cluster.name),
+        setting("cluster.lease", &cluster.lease),
         setting("[telemetry]", &telemetry.as_ref().map(collector)),
     ]
 }

@@ -116,7 +116,7 @@ mod tests {
     fn what_comes_while_a_list_is_made_follows_it() {
         let mut following = Following::default();
         assert!(following.begin_listing());
-        [4, 5, 6].map(|seq| following.saw(seq));
+        (4..=6).for_each(|seq| following.saw(seq));
         following.listed(5);
         assert!(following.is_whole());
         assert_eq!(following.position(), 6);

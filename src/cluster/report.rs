@@ -18,6 +18,9 @@ pub enum MemberState {
 }
 
 impl MemberState {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Alive, Self::Leaving, Self::Late];
+
     /// In one word.
     pub fn name(self) -> &'static str {
         match self {

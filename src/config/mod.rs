@@ -26,7 +26,7 @@
 //! - `environment`: variables laid over that tree
 //! - `section`: reading one section of it, collecting what is wrong
 //! - `files`: secrets, keys and certificates
-//! - `listeners`, `connectors`, `devices`, `store`, `telemetry`: the sections; `https`: TLS on the main listener
+//! - `listeners`, `connectors`, `devices`, `store`, `cluster`, `telemetry`: the sections; `https`: TLS on the main listener
 //! - `access`: who may do what
 //! - `via`: devices behind a router device
 //! - `reach`: proxy, server name and client certificate of a connection
@@ -36,6 +36,7 @@
 //! - `watch`: the files that were read, looked at for changes
 
 mod access;
+mod cluster;
 mod connectors;
 mod devices;
 mod environment;
@@ -69,8 +70,8 @@ pub use files::{FileError, read_file, read_secret};
 pub use fit::ClientIds;
 pub(crate) use fit::{ClientId, owner};
 pub use model::{
-    ClientCertificates, Config, ConnectWhen, Connections, Connector, Device, Downlinks, FileBytes,
-    Http, Https, IdentityFiles, Limits, Log, LogFormat, Management, Store, Telemetry,
+    ClientCertificates, Cluster, Config, ConnectWhen, Connections, Connector, Device, Downlinks,
+    FileBytes, Http, Https, IdentityFiles, Limits, Log, LogFormat, Management, Store, Telemetry,
 };
 pub use reference::reference;
 pub use registered::{DeviceError, Registered, Surroundings};
@@ -155,6 +156,7 @@ fn read(mut root: Section<'_>, files: &Files<'_>) -> Config {
     let limits = listeners::limits(root.section("limits"), &http);
     let downlinks = store::downlinks(root.section("downlinks"));
     let store = store::store(root.section("store"), files, &downlinks);
+    let cluster = cluster::cluster(root.section("cluster"), &store);
     let telemetry = telemetry::telemetry(root.section("telemetry"), files);
     let mut client_ids = fit::ClientIds::default();
     let connectors = connectors::read(root.section("connectors"), files, &mut client_ids);
@@ -175,6 +177,7 @@ fn read(mut root: Section<'_>, files: &Files<'_>) -> Config {
         limits,
         downlinks,
         store,
+        cluster,
         telemetry,
         connectors: connectors
             .into_iter()

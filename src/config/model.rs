@@ -36,6 +36,8 @@ pub struct Config {
     pub downlinks: Downlinks,
     /// `[store]`: what survives a restart.
     pub store: Store,
+    /// Several replicas on one store.
+    pub cluster: Cluster,
     /// `[telemetry]`: where traces go. Default: nowhere.
     pub telemetry: Option<Telemetry>,
     /// `[connectors.NAME]`.
@@ -209,6 +211,16 @@ impl Store {
     pub fn is_enabled(&self) -> bool {
         self.path.is_some() || self.servers.is_some()
     }
+}
+
+/// How a replica is seen by the others that share its store. Only with `store.url`.
+#[derive(Debug, Clone)]
+pub struct Cluster {
+    /// Its name for people; two may have the same one. Default: the name of the machine or container.
+    pub name: Arc<str>,
+    /// How long the others wait for its next sign of life before they take what it has, 3 s to 1 min. It uses what it has
+    /// for five sixths of that after the last renewal. Default 6 s.
+    pub lease: Duration,
 }
 
 /// Where traces go.

@@ -1,7 +1,7 @@
 //! HTTP: the only importer of `axum`. Requests become domain types at the edge, answers and errors become JSON.
 //!
 //! - [`router`]: the main listener's routes, put together from `uplinks`, `batch`, `receipts`, `downlinks` (`sse`,
-//!   `long_poll`), `devices`, `keys`, `events`, `openapi`, `docs` and `page`, each
+//!   `long_poll`), `devices`, `keys`, `events`, `cluster`, `openapi`, `docs` and `page`, each
 //!   given only what it needs
 //! - [`management`]: `/livez`, `/readyz` and `/metrics`
 //! - [`serve`]: a listener (HTTPS, HTTP/2, limits), a router, and an end that lets requests finish
@@ -14,6 +14,7 @@ mod accept;
 mod batch;
 mod body;
 mod caller;
+mod cluster;
 mod cors;
 mod credential;
 mod device_form;
@@ -139,6 +140,7 @@ impl Default for HttpLimits {
 
 /// The routes of the main listener.
 pub fn router(api: Api) -> Router {
+    let peers = (api.members.as_ref()).map(|members| Arc::clone(&members.peers));
     let forward = (api.members).map(|members| Arc::new(Forward::new(members, api.limits)));
     let guard = &Guard::new(api.access, forward.clone());
     Router::new()
@@ -198,6 +200,7 @@ pub fn router(api: Api) -> Router {
             api.fleet,
             forward,
         ))
+        .merge(cluster::router(guard, peers))
         .merge(openapi::router())
         .merge(page::router())
         .merge(docs::router())

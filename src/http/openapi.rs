@@ -14,8 +14,8 @@ use super::docs::Sampled;
 use super::problem::ProblemBody;
 use super::secured::Secured;
 use super::{
-    batch, devices, diagnosis, downlinks, events, health, keys, metrics, receipts, registration,
-    uplinks,
+    batch, cluster, devices, diagnosis, downlinks, events, health, keys, metrics, receipts,
+    registration, uplinks,
 };
 
 /// The contract of both listeners.
@@ -90,6 +90,7 @@ async fn contract() -> impl axum::response::IntoResponse {
         keys::delete,
         keys::activate,
         events::events,
+        cluster::show,
         contract,
         health::live,
         health::ready,

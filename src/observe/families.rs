@@ -363,14 +363,77 @@ families! {
     );
 }
 
+families! {
+    /// The replicas that share a store on NATS JetStream. Absent where the store is a file.
+    CLUSTER:
+    CLUSTER_MEMBERS = gauge(
+        "causeway_cluster_members",
+        &["state"],
+        "Replicas, as this one knows them: alive, leaving, or late with the renewal of their lease.",
+    );
+    CLUSTER_PARTITIONS = gauge(
+        "causeway_cluster_partitions",
+        &["state"],
+        "Partitions of this replica: running, or moving to it or away. All replicas together run 64.",
+    );
+    CLUSTER_VACANT = gauge(
+        "causeway_cluster_vacant_partitions",
+        &[],
+        "Partitions that no replica has a lease on, as this one knows it. More than 0 for longer than some seconds: devices \
+         without a session.",
+    );
+    CLUSTER_MOVES = counter(
+        "causeway_cluster_partition_moves_total",
+        &["how"],
+        "Partitions that this replica gained, handed_over in order, or lost with its lease.",
+    );
+    CLUSTER_LEASE = gauge(
+        "causeway_cluster_lease_remaining_seconds",
+        &[],
+        "How long this replica may use what it has without another renewal; 0 without a lease.",
+    );
+    CLUSTER_RENEWALS = counter(
+        "causeway_cluster_lease_renewals_total",
+        &["outcome"],
+        "Renewals of this replica's lease: confirmed by nats-server, or failed.",
+    );
+    CLUSTER_RENEWAL = gauge(
+        "causeway_cluster_lease_renewal_duration_seconds",
+        &[],
+        "How long nats-server took to confirm the last renewal; absent before the first one.",
+    );
+    CLUSTER_CONNECTED = gauge(
+        "causeway_cluster_connected",
+        &[],
+        "1 while this replica's connection to nats-server is up.",
+    );
+    CLUSTER_BEHIND = gauge(
+        "causeway_cluster_records_behind",
+        &[],
+        "Changes of the cluster that have been made and have not come to this replica yet, as far as it knows.",
+    );
+    CLUSTER_ASKED = counter(
+        "causeway_cluster_requests_total",
+        &["outcome"],
+        "Requests of this replica to others: answered (whatever the answer says), nobody (not taken there), timed_out, \
+         lost (the connection, before the answer), too_large.",
+    );
+    CLUSTER_SERVED = counter(
+        "causeway_cluster_requests_served_total",
+        &["outcome"],
+        "Requests of other replicas to this one: answered, or turned_away because too many were under way.",
+    );
+}
+
 /// All groups, each with its heading, in the order in which they are told.
-pub(super) static GROUPS: [(&str, &[&Family]); 8] = [
+pub(super) static GROUPS: [(&str, &[&Family]); 9] = [
     ("The bridge", BRIDGE),
     ("HTTP", HTTP),
     ("Uplinks", UPLINKS_OUT),
     ("Downlinks", DOWNLINKS_IN),
     ("Connections to brokers", SESSIONS_OF),
     ("The store", STORE),
+    ("Several replicas", CLUSTER),
     ("Traces", TRACES),
     ("The process", PROCESS),
 ];

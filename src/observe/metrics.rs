@@ -11,11 +11,14 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use super::exposition::{Exposition, Family};
 use super::health::{Excluded, Health};
 use super::{families as f, process};
+use crate::cluster::Peers;
+use crate::cluster::{MemberState, Report};
 use crate::registry::{Device, Registry};
 use crate::session::{Budget, State};
 use crate::store::{self, Engine, TIMING_BOUNDS};
 use crate::tally::{
-    Answered, BOUNDS, Cause, ConnectorTally, HttpTally, ListenerFigures, Source, Tally,
+    Answered, Asked, BOUNDS, Cause, ClusterTally, ConnectorTally, HttpTally, ListenerFigures,
+    Source, Tally,
 };
 use crate::telemetry::TracerFigures;
 
@@ -44,6 +47,8 @@ pub struct Sources {
     pub listener: Arc<ListenerFigures>,
     /// What has become of spans, where they are made.
     pub traces: Option<Arc<TracerFigures>>,
+    /// The replicas that share the store. The series of a cluster are absent without.
+    pub peers: Option<Arc<dyn Peers>>,
 }
 
 impl Metrics {
@@ -63,6 +68,9 @@ impl Metrics {
         of_sessions(&mut text, &figures);
         if let Some(store) = &self.sources.store {
             of_store(&mut text, &store.health(), &store.counters());
+        }
+        if let Some(peers) = &self.sources.peers {
+            of_cluster(&mut text, &peers.report(), &self.sources.tally.cluster);
         }
         if let Some(traces) = &self.sources.traces {
             text.single(&f::SPANS_EXPORTED, read(&traces.exported));
@@ -311,6 +319,39 @@ fn of_sessions(text: &mut Exposition, connectors: &Connectors) {
             expiry.sample(&[name], at.as_secs());
         }
     }
+}
+
+fn of_cluster(text: &mut Exposition, report: &Report, tally: &ClusterTally) {
+    let mut members = text.family(&f::CLUSTER_MEMBERS);
+    for state in MemberState::ALL {
+        let in_state = report.members.iter().filter(|of| of.state == state);
+        members.sample(&[state.name()], in_state.count());
+    }
+    let mut partitions = text.family(&f::CLUSTER_PARTITIONS);
+    partitions.sample(&["running"], report.running.len());
+    partitions.sample(&["moving"], report.moving.len());
+    text.single(&f::CLUSTER_VACANT, report.vacant.len());
+    let mut moves = text.family(&f::CLUSTER_MOVES);
+    moves.sample(&["gained"], read(&tally.gained));
+    moves.sample(&["handed_over"], read(&tally.left));
+    moves.sample(&["lost"], read(&tally.lost));
+    let left = report.own().map_or(0.0, |own| own.lease_left.as_secs_f64());
+    text.single(&f::CLUSTER_LEASE, left);
+    let mut renewals = text.family(&f::CLUSTER_RENEWALS);
+    renewals.sample(&["confirmed"], read(&tally.renewed));
+    renewals.sample(&["failed"], read(&tally.not_renewed));
+    if let Some(took) = report.renewal {
+        text.single(&f::CLUSTER_RENEWAL, took.as_secs_f64());
+    }
+    text.single(&f::CLUSTER_CONNECTED, u8::from(report.is_connected));
+    text.single(&f::CLUSTER_BEHIND, report.behind);
+    let mut asked = text.family(&f::CLUSTER_ASKED);
+    for how in Asked::ALL {
+        asked.sample(&[how.name()], tally.requests(how));
+    }
+    let mut served = text.family(&f::CLUSTER_SERVED);
+    served.sample(&["answered"], read(&tally.served));
+    served.sample(&["turned_away"], read(&tally.turned_away));
 }
 
 fn of_store(text: &mut Exposition, health: &store::Health, counters: &store::Counters) {

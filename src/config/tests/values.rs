@@ -405,3 +405,18 @@ fn a_store_on_nats_needs_a_build_that_has_it() {
     assert!(servers.ca_file.is_some() && servers.login.is_some());
     assert!(!format!("{servers:?}").contains("s3cret"), "{servers:?}");
 }
+
+#[test]
+fn a_replica_has_a_name_and_a_lease() {
+    let config = Folder::new().read("", &[]).unwrap();
+    assert!(!config.cluster.name.is_empty());
+    assert_eq!(config.cluster.lease, Duration::from_secs(6));
+    if cfg!(feature = "nats") {
+        let text = "[store]\nurl = \"nats://a:4222\"\n[cluster]\nname = \"K\u{fc}che 1\"\nlease = \"1m\"\n";
+        let cluster = Folder::new().read(text, &[]).unwrap().cluster;
+        assert_eq!(
+            (&*cluster.name, cluster.lease.as_secs()),
+            ("K\u{fc}che 1", 60)
+        );
+    }
+}

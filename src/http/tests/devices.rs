@@ -10,10 +10,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::bridge::Bridge;
 use super::client::{get, send};
+use crate::cluster::Peers;
 use crate::http::{http_tally, management, serve};
 use crate::observe::{Health, Metrics, Sources, StoreHealth};
 use crate::session::{Budget, State};
 use crate::store;
+use crate::tally::Tally;
 
 #[tokio::test]
 async fn devices_are_paged() {
@@ -225,7 +227,11 @@ async fn figures_are_prometheus_text() {
 }
 
 fn metrics(bridge: &Bridge, health: &Arc<Health>) -> Arc<Metrics> {
-    Arc::new(Metrics::new(Sources {
+    Arc::new(Metrics::new(sources(bridge, health)))
+}
+
+fn sources(bridge: &Bridge, health: &Arc<Health>) -> Sources {
+    Sources {
         registry: Arc::clone(&bridge.registry),
         tally: Arc::default(),
         budget: Budget::new(1),
@@ -234,5 +240,20 @@ fn metrics(bridge: &Bridge, health: &Arc<Health>) -> Arc<Metrics> {
         http: Arc::new(http_tally()),
         listener: Arc::default(),
         traces: None,
-    }))
+        peers: None,
+    }
+}
+
+/// Of a bridge with other replicas beside it, and what it counts.
+pub(super) fn metrics_among(
+    bridge: &Bridge,
+    peers: Option<Arc<dyn Peers>>,
+) -> (Metrics, Arc<Tally>) {
+    let health = Arc::new(Health::new(Arc::clone(&bridge.registry), None));
+    let sources = Sources {
+        peers,
+        ..sources(bridge, &health)
+    };
+    let tally = Arc::clone(&sources.tally);
+    (Metrics::new(sources), tally)
 }

@@ -11,6 +11,7 @@ mod forward;
 mod https;
 mod keys;
 mod listener;
+mod members;
 mod routes;
 mod server;
 mod stored;

@@ -52,11 +52,7 @@ impl TestServer {
     }
 
     /// For a process that holds some devices.
-    pub(crate) async fn open_for(
-        &self,
-        limits: Limits,
-        holding: Arc<dyn Holding>,
-    ) -> Arc<Nats> {
+    pub(crate) async fn open_for(&self, limits: Limits, holding: Arc<dyn Holding>) -> Arc<Nats> {
         let patience = Duration::from_secs(30);
         let store = Nats::open(&self.servers(), limits, patience, holding).await;
         Arc::new(store.unwrap())
