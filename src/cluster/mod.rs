@@ -45,6 +45,8 @@ mod keeper;
 #[cfg(feature = "nats")]
 mod line;
 #[cfg(feature = "nats")]
+mod look;
+#[cfg(feature = "nats")]
 mod member;
 #[cfg(feature = "nats")]
 mod outcome;
@@ -65,6 +67,8 @@ mod tests;
 #[cfg(feature = "nats")]
 mod view;
 
+#[cfg(feature = "nats")]
+pub use look::{Look, Seen};
 #[cfg(feature = "nats")]
 pub use member::{Cluster, ClusterSettings, Membership};
 pub use partition::{Iter, Partition, Partitions};

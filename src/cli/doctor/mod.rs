@@ -4,9 +4,11 @@
 //! device's connection over.
 //!
 //! - `ask`: the running bridge
+//! - `cluster`: the replicas that share its store
 //! - `print`: what is shown
 
 mod ask;
+mod cluster;
 mod print;
 
 use std::path::PathBuf;
@@ -25,6 +27,7 @@ use crate::secret::Secret;
 use crate::store;
 use crate::topic::SubTopic;
 use ask::{Bridge, Heard};
+use cluster::Cluster;
 use print::Printer;
 
 const EXAMPLES: &str = "\
@@ -90,6 +93,9 @@ struct Report {
     /// What is wrong with the configuration, where nothing could be examined for it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     problems: Vec<String>,
+    /// The replicas that share the store, where it is on NATS JetStream.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cluster: Option<Cluster>,
     diagnoses: Vec<Diagnosis>,
 }
 
@@ -114,6 +120,7 @@ impl Args {
             let report = Report {
                 verdict: Verdict::Failed,
                 problems: problems.collect(),
+                cluster: None,
                 diagnoses: Vec::new(),
             };
             if let Err(error) = print::json(&report) {
@@ -125,12 +132,17 @@ impl Args {
 
     async fn examine(&self, config: &Config, token: Option<&Secret>) -> Result<(), CliError> {
         let mut printer = Printer::new(!self.json, self.verbose);
+        let cluster = cluster::examine(config).await;
+        if let Some(cluster) = &cluster {
+            printer.cluster(cluster)?;
+        }
+        let others = cluster.as_ref();
         let mut diagnoses = Vec::new();
         match &self.device {
             Some(device) => {
                 let patient = bridge::patient(config, device);
                 diagnoses.push(
-                    self.one(config, token, device, patient, &mut printer)
+                    self.one(config, token, device, patient, others, &mut printer)
                         .await?,
                 );
             }
@@ -144,7 +156,7 @@ impl Args {
                     let diagnosis = match patient.device.clone() {
                         Some(device) => {
                             let patient = Some(patient);
-                            self.one(config, token, &device, patient, &mut printer)
+                            self.one(config, token, &device, patient, others, &mut printer)
                                 .await?
                         }
                         None => self.here(&patient, None, &mut printer).await?,
@@ -153,10 +165,12 @@ impl Args {
                 }
             }
         }
-        let worst = diagnoses.iter().map(|diagnosis| diagnosis.verdict).max();
+        let worst = diagnoses.iter().map(|diagnosis| diagnosis.verdict);
+        let worst = worst.chain(cluster.as_ref().map(|of| of.verdict)).max();
         let report = Report {
             verdict: worst.unwrap_or(Verdict::Ok),
             problems: Vec::new(),
+            cluster,
             diagnoses,
         };
         if self.json {
@@ -164,7 +178,7 @@ impl Args {
         }
         match report.verdict {
             Verdict::Failed if printer.is_read() => Err(CliError::Shown),
-            Verdict::Failed => Err(CliError::Failed(print::summary(&report.diagnoses))),
+            Verdict::Failed => Err(CliError::Failed(print::summary(&report))),
             _ => Ok(()),
         }
     }
@@ -176,6 +190,7 @@ impl Args {
         token: Option<&Secret>,
         device: &DeviceId,
         patient: Option<Patient>,
+        others: Option<&Cluster>,
         printer: &mut Printer,
     ) -> Result<Diagnosis, CliError> {
         let nobody = match self.alone {
@@ -188,7 +203,7 @@ impl Args {
                         printer.all(&diagnosis, &bridge.url())?;
                         return Ok(*diagnosis);
                     }
-                    Heard::Nobody => hidden_bridge(config),
+                    Heard::Nobody => hidden_bridge(config, others),
                     Heard::Refusal(why) => Some(why),
                 }
             }
@@ -248,7 +263,15 @@ impl Args {
 }
 
 /// A bridge that does not answer where this configuration says, but has its store open.
-fn hidden_bridge(config: &Config) -> Option<String> {
+fn hidden_bridge(config: &Config, others: Option<&Cluster>) -> Option<String> {
+    if let Some(others) = others.filter(|others| !others.alive.is_empty()) {
+        return Some(format!(
+            "no bridge answers at {}, but {} may have its connection. Ask there, or use --alone to take it over for some \
+             seconds",
+            config.http.listen,
+            others.alive.join(", ")
+        ));
+    }
     let path = config.store.path.as_ref()?;
     store::Embedded::is_in_use(path).then(|| {
         format!(

@@ -8,7 +8,8 @@ use anstream::AutoStream;
 use clap::builder::styling::{AnsiColor, Style};
 use serde::Serialize;
 
-use super::has_details;
+use super::cluster::Cluster;
+use super::{Report, has_details};
 use crate::cli::error::CliError;
 use crate::device::DeviceId;
 use crate::doctor::{Diagnosis, Examiner, Patient, Step, StepName, Verdict};
@@ -68,6 +69,26 @@ impl Printer {
             &patient.broker,
             &patient.profile,
         );
+        self.write(&text)
+    }
+
+    /// The replicas that share the store.
+    pub(super) fn cluster(&mut self, cluster: &Cluster) -> Result<(), CliError> {
+        let (mark, style) = mark(cluster.verdict);
+        let mut text = format!("  {style}{mark} {:<15}{style:#}", "cluster");
+        wrap(
+            &mut text,
+            &cluster.seen,
+            self.width,
+            INDENT,
+            INDENT,
+            Style::new(),
+        );
+        if let Some(hint) = cluster.hint {
+            let _ = write!(text, "{:INDENT$}{BOLD}→{BOLD:#} ", "");
+            wrap(&mut text, hint, self.width, INDENT + 2, INDENT + 2, BOLD);
+        }
+        text.push('\n');
         self.write(&text)
     }
 
@@ -150,8 +171,12 @@ pub(super) fn json(report: &impl Serialize) -> Result<(), CliError> {
 }
 
 /// One line for standard error: what failed.
-pub(super) fn summary(diagnoses: &[Diagnosis]) -> String {
-    let failed = diagnoses
+pub(super) fn summary(report: &Report) -> String {
+    let cluster = report.cluster.iter();
+    let cluster = cluster.filter(|of| of.verdict == Verdict::Failed);
+    let cluster = cluster.map(|of| format!("cluster: {}", of.seen));
+    let failed = report
+        .diagnoses
         .iter()
         .filter(|diagnosis| diagnosis.verdict == Verdict::Failed);
     let each = failed.map(|diagnosis| {
@@ -162,7 +187,7 @@ pub(super) fn summary(diagnoses: &[Diagnosis]) -> String {
             None => format!("{}: {steps} failed", diagnosis.connector),
         }
     });
-    each.collect::<Vec<_>>().join("; ")
+    cluster.chain(each).collect::<Vec<_>>().join("; ")
 }
 
 /// A reader that has seen enough, such as `head`, is no error.

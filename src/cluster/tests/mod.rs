@@ -4,6 +4,7 @@ mod asking;
 mod ledger;
 mod moving;
 mod proxy;
+mod three;
 mod trouble;
 
 use std::sync::Arc;

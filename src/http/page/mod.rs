@@ -37,7 +37,7 @@ macro_rules! files {
     };
 }
 
-const FILES: [(&str, &str, &str); 19] = files! {
+const FILES: [(&str, &str, &str); 20] = files! {
     "/" HTML "live/index.html"
     "/page/icon.svg" SVG "shared/icon.svg"
     "/page/base.css" CSS "shared/base.css"
@@ -46,6 +46,7 @@ const FILES: [(&str, &str, &str); 19] = files! {
     "/page/live.css" CSS "live/live.css"
     "/page/live.js" SCRIPT "live/live.js"
     "/page/api.js" SCRIPT "live/api.js"
+    "/page/cluster.js" SCRIPT "live/cluster.js"
     "/page/chart.js" SCRIPT "live/chart.js"
     "/page/device.js" SCRIPT "live/device.js"
     "/page/devices.js" SCRIPT "live/devices.js"

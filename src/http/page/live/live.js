@@ -1,6 +1,7 @@
 // The live page: one stream of events feeds a model, and the parts of the page draw what they need of it.
 
 import { hasToken, setToken } from "./api.js";
+import { ClusterCard } from "./cluster.js";
 import { DevicePanel } from "./device.js";
 import { DeviceList } from "./devices.js";
 import { $, announce, setText } from "./dom.js";
@@ -22,6 +23,7 @@ const model = new Model();
 const overview = new Overview();
 const list = new DeviceList(model, choose);
 const troubles = new Troubles(model, choose);
+const cluster = new ClusterCard();
 const device = new DevicePanel(model);
 const downlinks = new DownlinkPanel();
 const form = new UplinkForm();
@@ -73,6 +75,9 @@ function link(state, about = {}) {
   };
   if (state === "live") {
     model.begin();
+    cluster.begin();
+  } else {
+    cluster.end();
   }
   if ($("link").dataset.state === "live" || state === "live") {
     announce(state === "live" ? "The page is live." : "The page is not live.");
