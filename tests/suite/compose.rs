@@ -17,13 +17,28 @@ fn services(compose: &str) -> Vec<(&str, String)> {
     let (services, _) = services.split_once("\nvolumes:\n").unwrap();
     let mut found: Vec<(&str, String)> = Vec::new();
     for line in services.lines() {
-        match line.strip_prefix("  ").and_then(|l| l.strip_suffix(':')) {
-            Some(name) if !name.starts_with(' ') => found.push((name, String::new())),
+        let name = line.strip_prefix("  ").filter(|l| !l.starts_with([' ', '#']));
+        match name.map(|name| name.strip_suffix(':').unwrap_or(name)) {
+            Some(name) => found.push((name, String::new())),
             _ => {
                 if let Some((_, lines)) = found.last_mut() {
                     *lines += line;
                     lines.push('\n');
                 }
+            }
+        }
+    }
+    // `<<: *NAME` stands for the lines of the service that is called `&NAME`.
+    let anchors: Vec<(String, String)> = (found.iter())
+        .filter_map(|(name, lines)| Some((name.split_once(": &")?.1.to_owned(), lines.clone())))
+        .collect();
+    for (name, lines) in &mut found {
+        if let Some((own, _)) = name.split_once(": &") {
+            *name = own;
+        }
+        for (anchor, of_anchor) in &anchors {
+            if lines.contains(&format!("<<: *{anchor}\n")) {
+                *lines += of_anchor;
             }
         }
     }
@@ -35,7 +50,22 @@ fn services_are_hardened_and_mount_what_is_there() {
     let compose = file("docker-compose.yml");
     let services = services(&compose);
     let names: Vec<_> = services.iter().map(|(name, _)| *name).collect();
-    assert_eq!(names, ["causeway", "mosquitto", "prometheus", "grafana"]);
+    assert_eq!(
+        names,
+        [
+            "causeway",
+            "mosquitto",
+            "prometheus",
+            "grafana",
+            "causeway-1",
+            "causeway-2",
+            "causeway-3",
+            "nats-1",
+            "nats-2",
+            "nats-3",
+            "balancer",
+        ]
+    );
     for (name, lines) in &services {
         for setting in [
             "read_only: true",
@@ -46,10 +76,16 @@ fn services_are_hardened_and_mount_what_is_there() {
         }
         // The bridge's is part of its image.
         let has_check = lines.contains("healthcheck:");
-        assert_eq!(has_check, *name != "causeway", "{name}");
-        let is_extra = ["prometheus", "grafana"].contains(name);
-        let has_profile = lines.contains("profiles: [monitoring]");
-        assert_eq!(has_profile, is_extra, "{name}");
+        let is_ours = name.starts_with("causeway");
+        assert_eq!(has_check, !is_ours, "{name}");
+        let profile = match *name {
+            "causeway" | "mosquitto" => None,
+            "prometheus" | "grafana" => Some("monitoring"),
+            _ => Some("cluster"),
+        };
+        let of = lines.split_once("profiles: [").map(|(_, of)| of);
+        assert_eq!(of.and_then(|of| of.split(']').next()), profile, "{name}");
+        let is_extra = profile.is_some() && !is_ours;
         for line in lines.lines().map(str::trim) {
             if let Some(mount) = line.strip_prefix("- ./") {
                 let (from, _) = mount.split_once(':').unwrap();
@@ -123,4 +159,48 @@ fn prometheus_finds_the_bridge_and_grafana_finds_prometheus() {
     let folder = folder.trim();
     assert!(compose.contains(&format!("./docker/grafana/dashboards:{folder}:ro")));
     assert!(compose.contains(&format!("HOME_DASHBOARD_PATH: {folder}/causeway.json")));
+}
+
+/// Of what the replicas, their servers and their load balancer say of each other.
+#[test]
+fn replicas_find_their_servers_and_the_balancer_finds_them() {
+    let compose = file("docker-compose.yml");
+    let services = services(&compose);
+    let config = file("docker/causeway-cluster.toml");
+    let (nats, balancer) = (file("docker/nats.conf"), file("docker/haproxy.cfg"));
+    for number in 1..=3 {
+        let lines = |name: &str| {
+            let service = services.iter().find(|(service, _)| *service == name);
+            service.unwrap_or_else(|| panic!("no {name}")).1.as_str()
+        };
+        let (server, replica) = (format!("nats-{number}"), format!("causeway-{number}"));
+        assert!(config.contains(&format!("\"nats://{server}:4222\"")), "{server}");
+        assert!(nats.contains(&format!("\"nats://{server}:6222\"")), "{server}");
+        assert!(lines(&server).contains(&format!("--name, {server}]")), "{server}");
+        assert!(lines(&server).contains(&format!("- {server}:/data")), "{server}");
+        assert!(compose.contains(&format!("\n  {server}:\n")), "{server}");
+        let at_balancer = format!("server {replica} {replica}:8080\n");
+        assert!(balancer.contains(&at_balancer), "{replica}");
+        assert!(lines(&replica).contains(&format!("hostname: {replica}\n")), "{replica}");
+    }
+    let settings = [
+        (&nats, "port: 4222"),
+        (&nats, "port: 6222"),
+        (&config, "listen = \"0.0.0.0:8080\""),
+        (&config, "listen = \"0.0.0.0:9090\""),
+        (&balancer, "check port 9090"),
+        (&compose, "127.0.0.1:8090:8080"),
+    ];
+    for (text, setting) in settings {
+        assert!(text.contains(setting), "{setting}");
+    }
+    let prometheus = file("docker/prometheus.yml");
+    assert!(prometheus.contains("names: [\"replicas\"]") && compose.contains("aliases: [replicas]"));
+    if cfg!(feature = "nats") {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("password"), "let me in").unwrap();
+        let config = config.replace("/run/secrets/mqtt_password", "password");
+        let config = Config::from_text(&config, "causeway.toml", folder.path(), []).unwrap();
+        assert_eq!(config.store.servers.unwrap().replicas, 3);
+    }
 }

@@ -169,7 +169,14 @@ fn read(text: &str, place: &str) {
         own += &line.replace(path, relative);
         own.push('\n');
     }
-    Config::from_text(&own, place, folder.path(), []).unwrap_or_else(|error| panic!("{error}"));
+    let config = Config::from_text(&own, place, folder.path(), []);
+    if cfg!(not(feature = "nats")) && own.contains("\"nats://") {
+        // Nothing else is wrong with it: that is said first.
+        let error = config.map(drop).unwrap_err().to_string();
+        assert!(error.contains("--features nats"), "{error}");
+        return;
+    }
+    config.unwrap_or_else(|error| panic!("{error}"));
 }
 
 /// The kinds of problems that the code knows, by their slugs, with their codes.
