@@ -62,7 +62,8 @@ mod sessions;
 #[cfg(feature = "nats")]
 mod showing;
 mod table;
-#[cfg(all(test, feature = "nats"))]
+#[cfg(test)]
+#[cfg(feature = "nats")]
 mod tests;
 #[cfg(feature = "nats")]
 mod view;

@@ -23,17 +23,17 @@ const READ: Scope = Scope::DevicesRead;
 #[derive(Clone)]
 enum Told {
     /// A process with a store of its own: the only member, for ever.
-    Alone(Table),
+    Alone(Arc<Table>),
     Cluster(Arc<dyn Peers>),
 }
 
 pub(super) fn router(guard: &Guard, peers: Option<Arc<dyn Peers>>) -> Router {
     let told = peers.map_or_else(
         || {
-            Told::Alone(Table::alone(Member {
+            Told::Alone(Arc::new(Table::alone(Member {
                 id: MemberId::random(),
                 name: "alone".into(),
-            }))
+            })))
         },
         Told::Cluster,
     );

@@ -17,7 +17,9 @@ fn services(compose: &str) -> Vec<(&str, String)> {
     let (services, _) = services.split_once("\nvolumes:\n").unwrap();
     let mut found: Vec<(&str, String)> = Vec::new();
     for line in services.lines() {
-        let name = line.strip_prefix("  ").filter(|l| !l.starts_with([' ', '#']));
+        let name = line
+            .strip_prefix("  ")
+            .filter(|l| !l.starts_with([' ', '#']));
         match name.map(|name| name.strip_suffix(':').unwrap_or(name)) {
             Some(name) => found.push((name, String::new())),
             _ => {
@@ -174,14 +176,29 @@ fn replicas_find_their_servers_and_the_balancer_finds_them() {
             service.unwrap_or_else(|| panic!("no {name}")).1.as_str()
         };
         let (server, replica) = (format!("nats-{number}"), format!("causeway-{number}"));
-        assert!(config.contains(&format!("\"nats://{server}:4222\"")), "{server}");
-        assert!(nats.contains(&format!("\"nats://{server}:6222\"")), "{server}");
-        assert!(lines(&server).contains(&format!("--name, {server}]")), "{server}");
-        assert!(lines(&server).contains(&format!("- {server}:/data")), "{server}");
+        assert!(
+            config.contains(&format!("\"nats://{server}:4222\"")),
+            "{server}"
+        );
+        assert!(
+            nats.contains(&format!("\"nats://{server}:6222\"")),
+            "{server}"
+        );
+        assert!(
+            lines(&server).contains(&format!("--name, {server}]")),
+            "{server}"
+        );
+        assert!(
+            lines(&server).contains(&format!("- {server}:/data")),
+            "{server}"
+        );
         assert!(compose.contains(&format!("\n  {server}:\n")), "{server}");
         let at_balancer = format!("server {replica} {replica}:8080\n");
         assert!(balancer.contains(&at_balancer), "{replica}");
-        assert!(lines(&replica).contains(&format!("hostname: {replica}\n")), "{replica}");
+        assert!(
+            lines(&replica).contains(&format!("hostname: {replica}\n")),
+            "{replica}"
+        );
     }
     let settings = [
         (&nats, "port: 4222"),
@@ -195,7 +212,9 @@ fn replicas_find_their_servers_and_the_balancer_finds_them() {
         assert!(text.contains(setting), "{setting}");
     }
     let prometheus = file("docker/prometheus.yml");
-    assert!(prometheus.contains("names: [\"replicas\"]") && compose.contains("aliases: [replicas]"));
+    assert!(
+        prometheus.contains("names: [\"replicas\"]") && compose.contains("aliases: [replicas]")
+    );
     if cfg!(feature = "nats") {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("password"), "let me in").unwrap();

@@ -80,7 +80,8 @@ fn told(look: &crate::cluster::Look) -> Cluster {
     }
 }
 
-#[cfg(all(test, feature = "nats"))]
+#[cfg(test)]
+#[cfg(feature = "nats")]
 mod tests {
     use std::time::Duration;
 

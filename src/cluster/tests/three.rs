@@ -8,7 +8,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use super::{DEADLINE, Ledger, TestMember, until, until_settled};
-use crate::store::{NatsServers, connect_nats};
+use crate::store::{NatsServers, dial_nats};
 
 /// Longer than three servers need to choose another leader, which may be ten seconds.
 const LEASE: Duration = Duration::from_secs(30);
@@ -86,7 +86,7 @@ impl Three {
         let deadline = tokio::time::Instant::now() + DEADLINE;
         loop {
             assert!(tokio::time::Instant::now() < deadline, "no leader");
-            let (client, _) = connect_nats(&self.servers(0)).await.unwrap();
+            let (client, _) = dial_nats(&self.servers(0)).await.unwrap();
             let stream = async_nats::jetstream::new(client)
                 .get_stream("causeway-cluster")
                 .await;

@@ -44,7 +44,7 @@ async fn what_is_described_is_there() {
     assert_eq!(description.header("content-type"), Some("application/json"));
     let description = description.json();
     let paths = description["paths"].as_object().unwrap();
-    assert_eq!(paths.len(), 18);
+    assert_eq!(paths.len(), 19);
     let of_management = ["/livez", "/readyz", "/metrics"];
     for (path, operations) in paths {
         for method in operations.as_object().unwrap().keys() {
