@@ -132,6 +132,9 @@ impl From<Unreached> for Problem {
             Unreached::AnswerTooLarge => {
                 problem(Kind::NoOwner).hint("raise max_payload of nats-server")
             }
+            Unreached::Unheard => problem(Kind::NoOwner)
+                .retry_after(1)
+                .hint("the same request again changes nothing more"),
             Unreached::Incomplete => problem(Kind::NoOwner)
                 .retry_after(1)
                 .hint("GET /v1/cluster shows which replicas there are, and who has what"),

@@ -141,7 +141,8 @@ impl Default for HttpLimits {
 /// The routes of the main listener.
 pub fn router(api: Api) -> Router {
     let peers = (api.members.as_ref()).map(|members| Arc::clone(&members.peers));
-    let forward = (api.members).map(|members| Arc::new(Forward::new(members, api.limits)));
+    let forward = (api.members)
+        .map(|members| Arc::new(Forward::new(members, api.limits, api.shutdown.clone())));
     let guard = &Guard::new(api.access, forward.clone());
     Router::new()
         .merge(uplinks::router(

@@ -36,7 +36,7 @@ const MAX_BEGIN: Duration = Duration::from_secs(10);
 pub fn answerer(api: &Api, router: Router) -> Option<Arc<dyn Answerer>> {
     let members = api.members.clone()?;
     Some(Arc::new(Answering(Arc::new(Parts {
-        forward: Forward::new(members, api.limits),
+        forward: Forward::new(members, api.limits, api.shutdown.clone()),
         registry: Arc::clone(&api.registry),
         uplinks: api.uplinks.clone(),
         router: TowerToHyperService::new(router),

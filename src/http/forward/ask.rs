@@ -75,8 +75,8 @@ const MAX_URI: usize = 64 * 1024;
 const UPLINK_ROOM: usize = 256;
 
 impl Ask {
-    /// An uplink that may still wait so long for its broker.
-    pub(super) fn uplink(uplink: &Uplink, wishes: &Wishes, wait: Duration) -> Bytes {
+    /// An uplink that was accepted some time ago, and may still wait so long for its broker.
+    pub(super) fn uplink(uplink: &Uplink, wishes: &Wishes, ago: Duration, wait: Duration) -> Bytes {
         let mut to = Writer::new(UPLINK, UPLINK_ROOM + uplink.payload.len());
         to.text(uplink.device.as_str());
         to.option(uplink.subtopic.as_ref(), |to, sub| to.text(sub.as_str()));
@@ -85,7 +85,8 @@ impl Ask {
         to.option(content_type, |to, given| to.text(given.as_str()));
         to.option(uplink.qos, |to, qos| to.byte(qos.level()));
         to.flag(uplink.retain);
-        to.option(uplink.expiry, Writer::duration);
+        let expiry = uplink.expiry.map(|expiry| expiry.saturating_sub(ago));
+        to.option(expiry, Writer::duration);
         to.option(uplink.traceparent.as_deref(), Writer::text);
         to.duration(wait);
         to.flag(wishes.respond_async);
@@ -289,14 +290,14 @@ mod tests {
     proptest! {
         #[test]
         fn an_uplink_is_read_as_it_was_written((uplink, wishes) in uplinks()) {
-            let message = Ask::uplink(&uplink, &wishes, wishes.wait);
+            let message = Ask::uplink(&uplink, &wishes, Duration::ZERO, wishes.wait);
             let read = Ask::read(message).unwrap();
             prop_assert_eq!(text(&read), text(&Ask::Uplink(Box::new((uplink, wishes)))));
         }
 
         #[test]
         fn what_is_cut_or_longer_is_refused((uplink, wishes) in uplinks(), cut in any::<prop::sample::Index>()) {
-            let message = Ask::uplink(&uplink, &wishes, wishes.wait);
+            let message = Ask::uplink(&uplink, &wishes, Duration::ZERO, wishes.wait);
             let short = message.slice(..cut.index(message.len()));
             prop_assert!(Ask::read(short).is_err());
             let long = [&message[..], b"\0"].concat();

@@ -31,6 +31,8 @@ mod uplink;
 
 use std::sync::Arc;
 
+use tokio_util::sync::CancellationToken;
+
 pub use answering::answerer;
 
 pub(super) use answer::HttpAnswer;
@@ -63,17 +65,20 @@ pub struct Members {
 pub(super) struct Forward {
     members: Members,
     limits: HttpLimits,
+    /// The program ends: nobody is waited for any longer than an answer may be on its way.
+    shutdown: CancellationToken,
     /// In whose name a request comes that another member has let in.
     anybody: Caller,
     listeners: Arc<Listeners>,
 }
 
 impl Forward {
-    pub(super) fn new(members: Members, limits: HttpLimits) -> Self {
+    pub(super) fn new(members: Members, limits: HttpLimits, shutdown: CancellationToken) -> Self {
         let listeners = Listeners::new(members.clone());
         Self {
             members,
             limits,
+            shutdown,
             anybody: Caller::anybody(),
             listeners: Arc::new(listeners),
         }
@@ -95,7 +100,7 @@ pub(super) fn ask_for_tests(device: &str, payload: &str) -> Vec<u8> {
     };
     let wait = std::time::Duration::from_secs(30);
     let wishes = crate::uplink::Wishes::wait(wait);
-    ask::Ask::uplink(&uplink, &wishes, wait).to_vec()
+    ask::Ask::uplink(&uplink, &wishes, std::time::Duration::ZERO, wait).to_vec()
 }
 
 /// The same for a request, whatever its path.

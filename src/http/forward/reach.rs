@@ -17,7 +17,7 @@ use crate::http::problem::Kind;
 pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// What a member may take to answer a question. One that does not is asked again.
 pub(super) const READ: Duration = Duration::from_secs(2);
-/// How long an answer may still be on its way from a member that is not in the table any more.
+/// How long an answer may still be on its way from a member that is not in the table any more, or to one that ends.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Where a request ends up.
@@ -58,6 +58,11 @@ pub(in crate::http) enum Unreached {
         "another replica has the device's session; it carried the request out, and its answer is too large to be sent here"
     )]
     AnswerTooLarge,
+    /// It was done here, and whoever has the device has not heard of it in time.
+    #[error(
+        "it is stored, and the replica that has the device's session has not taken it over yet; it will"
+    )]
+    Unheard,
     /// Not all members have answered, or some partition has no owner.
     #[error(
         "some replica did not answer, or some devices are on their way from one replica to another; what the others say \
@@ -69,7 +74,7 @@ pub(in crate::http) enum Unreached {
 impl Unreached {
     /// Whether nothing was done.
     pub(in crate::http) fn is_certain(self) -> bool {
-        !matches!(self, Self::Silent | Self::AnswerTooLarge)
+        !matches!(self, Self::Silent | Self::AnswerTooLarge | Self::Unheard)
     }
 }
 
@@ -139,10 +144,13 @@ impl Forward {
                 }
             }
             let now = Instant::now();
-            if now >= patience.owner {
+            if now >= patience.owner || self.shutdown.is_cancelled() {
                 return Err(unreached);
             }
-            wait_for_change(&mut changed, patience.owner.min(now + LOOK_AGAIN)).await;
+            tokio::select! {
+                () = wait_for_change(&mut changed, patience.owner.min(now + LOOK_AGAIN)) => {}
+                () = self.shutdown.cancelled() => {}
+            }
         }
     }
 
@@ -153,7 +161,15 @@ impl Forward {
         request: Bytes,
         within: Duration,
     ) -> Result<Answer, AskError> {
-        ask(&*self.members.peers, member, request, within).await
+        let ending = async {
+            self.shutdown.cancelled().await;
+            tokio::time::sleep(LAST_WORDS).await;
+        };
+        tokio::select! {
+            biased;
+            answer = ask(&*self.members.peers, member, request, within) => answer,
+            () = ending => Err(AskError::TimedOut),
+        }
     }
 
     /// Whether a device is with somebody else, or nobody, by now.

@@ -23,6 +23,8 @@ use crate::http::{HttpLimits, body, path};
 
 /// What an owner may take to do something, beside what the request itself wants to wait.
 const WRITE: Duration = Duration::from_secs(20);
+/// How often an owner is asked whether it has heard of a device.
+const HEAR: Duration = Duration::from_millis(50);
 /// The smallest limit of bodies, in bytes: routes have limits of their own below it.
 const MAX_BODY: usize = 64 * 1024;
 
@@ -200,18 +202,19 @@ impl Forward {
         }
     }
 
-    /// A device that is registered, and whose owner may have to hear of it first.
+    /// A device that has just been stored, from whoever has it now, who may have to hear of it first. `None` where it is
+    /// here.
     pub(in crate::http) async fn registered(
         &self,
         device: &DeviceId,
-    ) -> Result<Option<Bytes>, Problem> {
+    ) -> Result<Option<Bytes>, Unreached> {
         let until = Instant::now() + self.limits.wait;
         loop {
-            match self.show(device).await? {
-                None => return Ok(None),
-                Some((StatusCode::OK, json)) => return Ok(Some(json)),
-                Some(_) if Instant::now() >= until => return Err(Unreached::Nobody.into()),
-                Some(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+            match self.show(device).await {
+                Ok(None) => return Ok(None),
+                Ok(Some((StatusCode::OK, json))) => return Ok(Some(json)),
+                _ if Instant::now() >= until => return Err(Unreached::Unheard),
+                _ => tokio::time::sleep(HEAR).await,
             }
         }
     }

@@ -50,7 +50,7 @@ impl Forward {
             again: false,
         };
         let left = || until.saturating_duration_since(Instant::now());
-        let ask = || Ask::uplink(&uplink, &wishes, left());
+        let ask = || Ask::uplink(&uplink, &wishes, began.elapsed(), left());
         let unreached = loop {
             match self.reach(&uplink.device, patience, ask).await {
                 Ok(Reached::Answered(answer)) => return Delivered::Elsewhere(answer),
@@ -72,9 +72,10 @@ impl Forward {
             }
         };
         Delivered::Here(match unreached {
-            Unreached::TooLarge { .. } | Unreached::AnswerTooLarge | Unreached::Incomplete => {
-                Err(unreached.into())
-            }
+            Unreached::TooLarge { .. }
+            | Unreached::AnswerTooLarge
+            | Unreached::Unheard
+            | Unreached::Incomplete => Err(unreached.into()),
             Unreached::Nobody | Unreached::Silent | Unreached::Version => {
                 // It may have come here meanwhile, and is not waited for once more.
                 let wishes = Wishes {

@@ -50,7 +50,7 @@ pub(super) struct Net {
     /// Whom the partitions belong to.
     owners: Mutex<BTreeMap<u8, MemberId>>,
     /// Every device that there is.
-    devices: Mutex<BTreeSet<DeviceId>>,
+    pub(super) devices: Mutex<BTreeSet<DeviceId>>,
     /// What was stored by members that could not reach an owner.
     pub(super) shelf: Mutex<Vec<Uplink>>,
     /// The store is away.
@@ -172,6 +172,11 @@ impl Cluster {
     pub(super) async fn ask(&self, at: usize, bytes: Bytes) -> Bytes {
         let answerer = self.bridges[at].answerer.as_ref().unwrap();
         answerer.answer(bytes).await
+    }
+
+    /// How many at a member watch where everybody is.
+    pub(super) fn watchers(&self, at: usize) -> usize {
+        lock(&self.net.members)[&member(at)].table.receiver_count()
     }
 
     pub(super) fn asked(&self) -> Vec<String> {

@@ -220,6 +220,28 @@ async fn a_member_that_is_gone_is_not_waited_for() {
 }
 
 #[tokio::test]
+async fn a_member_that_ends_waits_for_nobody() {
+    let cluster = Cluster::start(2).await;
+    let mut session = cluster.device("pump", 1);
+    let at = cluster.bridges[0].address;
+    // One request waits for an owner, and another one for the owner's answer.
+    let taken = tokio::spawn(async move { send(at, PUMP, PATIENT, b"taken").await });
+    session.settle(None).await;
+    cluster.place("valve", None);
+    lock(&cluster.net.devices).insert(DeviceId::parse("valve").unwrap());
+    let valve = "POST /v1/devices/valve/uplinks";
+    let waiting = tokio::spawn(async move { send(at, valve, PATIENT, b"waiting").await });
+    // The first one watches the table twice: for the device, and for the member that it has asked.
+    while cluster.watchers(0) < 3 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    cluster.bridges[0].shutdown.cancel();
+    let both = async { (taken.await.unwrap().status, waiting.await.unwrap().status) };
+    let both = tokio::time::timeout(Duration::from_secs(20), both).await;
+    assert_eq!(both.unwrap(), (202, 202));
+}
+
+#[tokio::test]
 async fn what_is_too_large_for_a_message_is_refused() {
     let cluster = Cluster::start(2).await;
     let _session = cluster.device("pump", 1);
@@ -400,10 +422,13 @@ async fn the_member_that_is_talked_to_decides_what_a_token_is_for() {
 async fn the_answering_side_asks_nobody_and_takes_no_nonsense() {
     let cluster = Cluster::start(3).await;
     let _session = cluster.device("pump", 2);
+    // One that it is about to leave is not here any more, although it still knows it.
+    let _left = cluster.bridges[1].gets("pump");
     let not_here = [1, 1];
     let not_understood = [1, 2];
     let uplink = Bytes::from(crate::http::forward::ask_for_tests("pump", "1"));
-    assert_eq!(cluster.ask(1, uplink).await[..], not_here);
+    let refused = tokio::time::timeout(Duration::from_secs(10), cluster.ask(1, uplink));
+    assert_eq!(refused.await.unwrap()[..], not_here);
     let target = |target: &str| Bytes::from(crate::http::forward::request_for_tests(target));
     let device = target("/v1/devices/pump");
     assert_eq!(cluster.ask(1, device.clone()).await[..], not_here);
