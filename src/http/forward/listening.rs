@@ -104,6 +104,14 @@ impl Forward {
     }
 }
 
+#[cfg(test)]
+impl Forward {
+    /// How many devices are listened to.
+    pub(in crate::http) fn listened_to(&self) -> usize {
+        self.listeners.lock().devices.len()
+    }
+}
+
 impl Listeners {
     pub(super) fn new(members: Members) -> Self {
         Self {

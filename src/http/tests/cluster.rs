@@ -52,7 +52,7 @@ pub(super) struct Net {
     /// Every device that there is.
     pub(super) devices: Mutex<BTreeSet<DeviceId>>,
     /// What was stored by members that could not reach an owner.
-    pub(super) shelf: Mutex<Vec<Uplink>>,
+    pub(super) shelf: Mutex<Vec<(Uplink, Wishes)>>,
     /// The store is away.
     pub(super) no_store: Mutex<bool>,
     /// Who was asked, in the order of the questions.
@@ -103,16 +103,7 @@ impl Cluster {
         net.tell();
         let mut bridges = Vec::new();
         for index in 0..count {
-            let seat = Arc::new(Chair {
-                me: member(index),
-                net: Arc::clone(&net),
-            });
-            let members = Members {
-                peers: seat.clone(),
-                places: seat.clone(),
-                fallback: seat,
-            };
-            let bridge = Bridge::start_member(access(), members).await;
+            let bridge = Bridge::start_member(access(), net.members_of(index)).await;
             let answerer = bridge.answerer.clone();
             lock(&net.members).get_mut(&member(index)).unwrap().answerer = answerer;
             bridges.push(bridge);
@@ -171,7 +162,8 @@ impl Cluster {
     /// What a member answers to these bytes.
     pub(super) async fn ask(&self, at: usize, bytes: Bytes) -> Bytes {
         let answerer = self.bridges[at].answerer.as_ref().unwrap();
-        answerer.answer(bytes).await
+        let answer = tokio::time::timeout(Duration::from_secs(60), answerer.answer(bytes));
+        answer.await.expect("it answers")
     }
 
     /// How many at a member watch where everybody is.
@@ -185,12 +177,26 @@ impl Cluster {
 
     pub(super) fn shelf(&self) -> Vec<String> {
         let shelf = lock(&self.net.shelf);
-        let text = |uplink: &Uplink| String::from_utf8_lossy(&uplink.payload).into_owned();
+        let text =
+            |(uplink, _): &(Uplink, Wishes)| String::from_utf8_lossy(&uplink.payload).into_owned();
         shelf.iter().map(text).collect()
     }
 }
 
 impl Net {
+    /// What one member sees of the others.
+    pub(super) fn members_of(self: &Arc<Self>, index: usize) -> Members {
+        let chair = Arc::new(Chair {
+            me: member(index),
+            net: Arc::clone(self),
+        });
+        Members {
+            peers: chair.clone(),
+            places: chair.clone(),
+            fallback: chair,
+        }
+    }
+
     fn tell(&self) {
         let members = lock(&self.members);
         let owners = lock(&self.owners).clone();
@@ -295,7 +301,7 @@ impl Fallback for Chair {
     fn store(
         &self,
         uplink: Uplink,
-        _: Wishes,
+        wishes: Wishes,
     ) -> BoxFuture<'static, Result<Accepted, UplinkError>> {
         let net = Arc::clone(&self.net);
         Box::pin(async move {
@@ -319,7 +325,7 @@ impl Fallback for Chair {
                 completed_at: None,
                 platform: None,
             };
-            lock(&net.shelf).push(uplink);
+            lock(&net.shelf).push((uplink, wishes));
             Ok(Accepted {
                 receipt,
                 replayed: false,

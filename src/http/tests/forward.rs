@@ -5,12 +5,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 
 use super::bridge::MAX_BODY;
 use super::client::{Answer, get, open, poll, send};
 use super::cluster::{Cluster, Fault, lock};
 use crate::access::{Access, Credential, DevicePattern, Devices, Rule, RuleName, Scope, TokenHash};
 use crate::device::DeviceId;
+use crate::http::HttpLimits;
+use crate::http::forward::Forward;
 use crate::message::Qos;
 use crate::mqtt::reason::Reason;
 use crate::session::{Detached, Outcome};
@@ -39,6 +42,14 @@ async fn settled(
         send(address, PUMP, PATIENT, body.as_bytes()),
         session.settle(outcome)
     )
+}
+
+/// What comes about in time, or never.
+async fn soon<T>(what: impl Future<Output = T>) -> T {
+    let limit = Duration::from_secs(60);
+    tokio::time::timeout(limit, what)
+        .await
+        .expect("nothing came")
 }
 
 #[tokio::test]
@@ -317,6 +328,39 @@ async fn any_member_answers_all_requests_about_a_device() {
 }
 
 #[tokio::test]
+async fn what_was_registered_is_told_when_its_owner_has_heard_of_it() {
+    let cluster = Cluster::start(2).await;
+    let limits = HttpLimits {
+        wait: Duration::from_secs(30),
+        ..HttpLimits::default()
+    };
+    let members = cluster.net.members_of(0);
+    let forward = Forward::new(members.clone(), limits, CancellationToken::new());
+    let pump = DeviceId::parse("pump").unwrap();
+    assert_eq!(forward.registered(&pump).await, Ok(None), "it is here");
+    cluster.place("pump", Some(1));
+    let hears = async {
+        while lock(&cluster.net.asked).len() < 2 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        cluster.bridges[1].gets("pump")
+    };
+    let (told, _session) = tokio::join!(forward.registered(&pump), hears);
+    let told: Value = serde_json::from_slice(&told.unwrap().unwrap()).unwrap();
+    assert_eq!(told["id"], "pump");
+    let limits = HttpLimits {
+        wait: Duration::from_millis(200),
+        ..limits
+    };
+    let hasty = Forward::new(members, limits, CancellationToken::new());
+    cluster.place("valve", Some(1));
+    let valve = DeviceId::parse("valve").unwrap();
+    let unheard = hasty.registered(&valve).await.unwrap_err();
+    assert!(!unheard.is_certain());
+    assert!(unheard.to_string().starts_with("it is stored"));
+}
+
+#[tokio::test]
 async fn a_question_is_asked_again_and_an_order_is_not() {
     let cluster = Cluster::start(2).await;
     let _session = cluster.device("pump", 1);
@@ -427,8 +471,7 @@ async fn the_answering_side_asks_nobody_and_takes_no_nonsense() {
     let not_here = [1, 1];
     let not_understood = [1, 2];
     let uplink = Bytes::from(crate::http::forward::ask_for_tests("pump", "1"));
-    let refused = tokio::time::timeout(Duration::from_secs(10), cluster.ask(1, uplink));
-    assert_eq!(refused.await.unwrap()[..], not_here);
+    assert_eq!(cluster.ask(1, uplink).await[..], not_here);
     let target = |target: &str| Bytes::from(crate::http::forward::request_for_tests(target));
     let device = target("/v1/devices/pump");
     assert_eq!(cluster.ask(1, device.clone()).await[..], not_here);
@@ -488,7 +531,7 @@ async fn a_batch_reaches_every_member_and_keeps_each_devices_order() {
     let settle = async |session: &mut Detached| {
         let mut payloads = Vec::new();
         for _ in 0..20 {
-            let publish = session.settle(delivered()).await;
+            let publish = soon(session.settle(delivered())).await;
             payloads.push(String::from_utf8(publish.payload.to_vec()).unwrap());
         }
         payloads
@@ -543,14 +586,14 @@ async fn a_batch_keeps_a_devices_order_while_it_moves() {
         payloads.push(String::from_utf8(publish.payload.to_vec()).unwrap());
     };
     for _ in 0..7 {
-        note(first.settle(delivered()).await);
+        note(soon(first.settle(delivered())).await);
     }
     // It comes here, where several go side by side, and goes on.
     let mut second = cluster.moves("pump", 1, 0);
     // One was on its way there already, and is answered there.
     drop(first);
     for _ in 0..6 {
-        note(second.settle(delivered()).await);
+        note(soon(second.settle(delivered())).await);
     }
     let mut third = cluster.moves("pump", 0, 2);
     drop(second);
@@ -594,7 +637,11 @@ async fn a_batch_does_not_wait_for_each_line_of_a_device_that_nobody_has() {
     assert!(results.iter().all(|result| result["status"] == 202));
     let receipt = results[0]["receipt"]["id"].as_str().unwrap();
     assert_eq!(results[0]["location"], format!("/v1/uplinks/{receipt}"));
-    assert_eq!(cluster.shelf().len(), 200);
+    // The first of them have waited in vain, and those that came later know.
+    let shelf = lock(&cluster.net.shelf);
+    assert_eq!(shelf.len(), 200);
+    let known = shelf.iter().filter(|(_, wishes)| wishes.respond_async);
+    assert!(known.count() >= 100);
 }
 
 #[tokio::test]
@@ -674,6 +721,28 @@ async fn a_receipt_is_found_wherever_it_is() {
 }
 
 #[tokio::test]
+async fn nobody_is_told_when_nobody_listens_any_more() {
+    let cluster = Cluster::start(2).await;
+    let _session = cluster.device("pump", 1);
+    let shutdown = CancellationToken::new();
+    let limits = HttpLimits::default();
+    let forward = Forward::new(cluster.net.members_of(0), limits, shutdown.clone());
+    let pump = DeviceId::parse("pump").unwrap();
+    let registry = &cluster.bridges[0].registry;
+    let listen = async || {
+        let devices = vec![pump.clone()];
+        forward
+            .listen(registry, devices, Duration::ZERO, &shutdown)
+            .await
+    };
+    let (one, other) = (listen().await, listen().await);
+    drop(one);
+    assert_eq!(forward.listened_to(), 1);
+    drop(other);
+    assert_eq!(forward.listened_to(), 0);
+}
+
+#[tokio::test]
 async fn whoever_has_a_device_is_told_that_somebody_listens() {
     let cluster = Cluster::start(3).await;
     let mut session = cluster.device("pump", 1);
@@ -696,28 +765,12 @@ async fn whoever_has_a_device_is_told_that_somebody_listens() {
     }
     // It moves, and the next one is told, too; here as well as elsewhere.
     let mut moved = cluster.moves("pump", 1, 2);
-    moved.told_to_connect().await;
+    soon(moved.told_to_connect()).await;
     let mut here = cluster.moves("pump", 2, 0);
-    here.told_to_connect().await;
-    // Only while somebody listens.
+    soon(here.told_to_connect()).await;
     drop(stream);
     let polled = poll(at, &format!("{path}?wait=0")).await;
     assert_eq!(polled.status, 200);
-    cluster.asked();
-    let _session = cluster.moves("pump", 0, 1);
-    let gone = async {
-        loop {
-            cluster.place("elsewhere", Some(1));
-            let before = cluster.asked().len();
-            tokio::time::sleep(Duration::from_millis(20)).await;
-            if before == 0 && cluster.asked().is_empty() {
-                break;
-            }
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(30), gone)
-        .await
-        .unwrap();
     for path in [
         "/v1/devices/nobody/downlinks",
         "/v1/downlinks?device=pump&device=nobody",
