@@ -1,6 +1,7 @@
 //! The composition root: a configuration becomes listeners, sessions and roads; they run, and are drained in order.
 
 mod listener;
+mod member;
 mod open_files;
 mod others;
 mod reload;
@@ -28,8 +29,10 @@ use crate::access::Access;
 use crate::config::Config;
 use crate::device::{ConnectorName, DeviceId};
 use crate::downlink::{self, Hub, Intake};
-use crate::fleet::{self, Draft, DraftError, Fleet, Parts, Share};
-use crate::http::{self, Api, BodyPace, HttpLimits, Listener, ListenerHandle, Observer, Served};
+use crate::fleet::{self, Draft, DraftError, Fleet, Holder, Parts, Share, Whereabouts};
+use crate::http::{
+    self, Api, BodyPace, HttpLimits, Listener, ListenerHandle, Members, Observer, Served,
+};
 use crate::identity::Sealing;
 use crate::keyring::{Keyring, KeyringError};
 use crate::message::Downlink;
@@ -69,6 +72,7 @@ pub struct Bridge {
     writer: downlink::Writer,
     store: Option<Arc<dyn Engine>>,
     traces: Option<(Arc<Tracer>, Exporter)>,
+    cluster: Option<member::Cluster>,
 }
 
 /// Why a bridge cannot start.
@@ -118,7 +122,11 @@ impl Bridge {
             listener_settings(config).map_err(|error| StartError::Plan(vec![error]))?;
         let collector = config.telemetry.as_ref().map(traces::settings).transpose();
         let collector = collector.map_err(|error| StartError::Plan(vec![error]))?;
-        let store = open_store(config).await?;
+        let share = Arc::new(match config.store.is_shared() {
+            true => Share::of_member(),
+            false => Share::alone(),
+        });
+        let store = open_store(config, &share).await?;
         let hub = Arc::new(hub(config, store.clone()));
         let (intake, writer) = downlink::intake(&hub);
         let acks = Arc::new(IntoUplinks::default());
@@ -149,7 +157,7 @@ impl Bridge {
         };
         let parts = Parts {
             registry: Arc::clone(&registry),
-            share: Arc::new(Share::alone()),
+            share,
             uplinks: uplinks.clone(),
             hub: Arc::clone(&hub),
             store: store.clone(),
@@ -157,6 +165,14 @@ impl Bridge {
             keyring: keyring.clone(),
         };
         let fleet = Fleet::plan(config, parts, shared).await?;
+        let cluster = member::connect(config, &tally).await?;
+        let peers = cluster.as_ref().map(member::Cluster::peers);
+        let members = peers.map(|peers| Members {
+            places: Arc::new(Whereabouts::new(fleet.fleet(), Arc::clone(&peers))),
+            fallback: Arc::new(uplinks.clone()),
+            lease: config.cluster.lease,
+            peers,
+        });
         let api = Api {
             access: Arc::new(Access::new(config.access.clone())),
             uplinks,
@@ -174,7 +190,7 @@ impl Bridge {
                 ..HttpLimits::default()
             },
             receipts: config.store.limits.receipts,
-            members: None,
+            members,
             shutdown: CancellationToken::new(),
         };
         let main = listen("http.listen", config.http.listen)?;
@@ -199,6 +215,7 @@ impl Bridge {
             writer,
             store,
             traces,
+            cluster,
         })
     }
 
@@ -248,6 +265,7 @@ impl Bridge {
             writer,
             store,
             traces,
+            cluster,
         } = self;
         let (tracer, exporter) = traces.unzip();
         // Later than everything that makes spans.
@@ -295,7 +313,14 @@ impl Bridge {
         let management = tokio::spawn(management);
         let uplinks = api.uplinks.clone();
         uplinks.resume();
-        let routes = Served::observed(http::router(api), observer);
+        let router = http::router(api.clone());
+        let membership = cluster.zip(http::answerer(&api, router.clone()));
+        let membership = membership.map(|(cluster, answerer)| {
+            let holder = Arc::new(Holder(Arc::clone(&fleet)));
+            cluster.join(holder, answerer)
+        });
+        drop(api);
+        let routes = Served::observed(router, observer);
         let mut serving = tokio::spawn(http::serve(main, routes, http_end.clone()));
 
         health.set_accepting(true);
@@ -313,6 +338,14 @@ impl Bridge {
                 warn!("some requests were still under way after {HTTP_DRAIN:?}");
                 serving.abort();
             }
+        }
+        // What others take over is given to them before the sessions end: nobody waits for the end of a lease then.
+        if let Some(membership) = membership
+            && tokio::time::timeout(SESSION_DRAIN, membership.end())
+                .await
+                .is_err()
+        {
+            warn!("the others have not taken everything over after {SESSION_DRAIN:?}");
         }
         sessions_end.cancel();
         let _ = certificates.await;
@@ -402,14 +435,19 @@ impl DownlinkSink for IntoHub {
     }
 }
 
-async fn open_store(config: &Config) -> Result<Option<Arc<dyn Engine>>, StartError> {
+async fn open_store(
+    config: &Config,
+    share: &Arc<Share>,
+) -> Result<Option<Arc<dyn Engine>>, StartError> {
     #[cfg(feature = "nats")]
     if let Some(servers) = &config.store.servers {
         let limits = config.store.limits;
-        let holding = Arc::new(crate::store::HoldsAll);
+        let holding = Arc::clone(share);
         let store = crate::store::Nats::open(servers, limits, STORE_PATIENCE, holding).await;
         return Ok(Some(Arc::new(store.map_err(StartError::Nats)?)));
     }
+    #[cfg(not(feature = "nats"))]
+    let _ = share;
     let Some(path) = &config.store.path else {
         return Ok(None);
     };

@@ -207,6 +207,11 @@ pub struct Store {
 }
 
 impl Store {
+    /// Whether other processes may use it at the same time.
+    pub fn is_shared(&self) -> bool {
+        self.servers.is_some()
+    }
+
     /// Whether anything is stored.
     pub fn is_enabled(&self) -> bool {
         self.path.is_some() || self.servers.is_some()

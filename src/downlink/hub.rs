@@ -222,6 +222,24 @@ impl Hub {
         self.history.as_ref()
     }
 
+    /// Whether a listener can have seen this cursor, here or at another replica that was faster.
+    pub(super) fn may_have_shown(&self, cursor: Cursor) -> bool {
+        /// Events that another replica may have shown and that have not come here yet: far more than come in a moment, and
+        /// few enough that the cursor of another store is told from it.
+        const AHEAD: u64 = 1_000_000;
+        let ahead = if self.is_followed { AHEAD } else { 0 };
+        cursor.to_raw() <= self.published().to_raw().saturating_add(ahead)
+    }
+
+    /// As one whose downlinks come by way of other processes.
+    #[cfg(test)]
+    pub(super) fn followed(self) -> Self {
+        Self {
+            is_followed: true,
+            ..self
+        }
+    }
+
     pub(super) fn published(&self) -> Cursor {
         Cursor::from_raw(self.published.load(Ordering::Acquire))
     }

@@ -115,7 +115,7 @@ impl Subscription {
         let (position, known, told) = match after {
             After::Now => (published, Some(published), Told::Until(published)),
             After::Earliest => (Cursor::ZERO, None, Told::Whatever),
-            After::Cursor(cursor) if cursor <= published => {
+            After::Cursor(cursor) if hub.may_have_shown(cursor) => {
                 (cursor, Some(cursor), Told::Until(cursor))
             }
             After::Cursor(_) | After::Unknown => (Cursor::ZERO, None, Told::Unknown),

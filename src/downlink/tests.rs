@@ -104,6 +104,23 @@ fn a_listener_reads_from_where_it_says() {
 }
 
 #[test]
+fn a_listener_that_comes_from_a_faster_replica_waits_for_what_is_behind() {
+    let limits = Limits::default();
+    let hub = Arc::new(Hub::starting_at(limits, None, Cursor::from_raw(START)).followed());
+    let mut ahead = listen(&hub, &[0], After::Cursor(raw(2)));
+    accept_many(&hub, 2);
+    assert_eq!(drain(&mut ahead), (vec![], vec![]));
+    accept_many(&hub, 2);
+    assert_eq!(drain(&mut ahead), (vec![raw(3), raw(4)], vec![]));
+    let mut elsewhere = listen(&hub, &[0], After::Cursor(raw(2_000_000)));
+    assert_eq!(
+        drain(&mut elsewhere).1.len(),
+        1,
+        "a cursor of another store"
+    );
+}
+
+#[test]
 fn a_gap_names_what_may_be_missing() {
     let hub = hub(2);
     accept_many(&hub, 5);

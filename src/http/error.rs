@@ -121,7 +121,10 @@ impl From<Unreached> for Problem {
             Unreached::Nobody => problem(Kind::NoOwner)
                 .retry_after(1)
                 .hint("it is on its way to another replica: GET /v1/cluster shows who has what"),
-            Unreached::Silent => problem(Kind::NoOwner).retry_after(5).hint(
+            Unreached::Unreachable => problem(Kind::NoOwner)
+                .retry_after(1)
+                .hint("GET /v1/cluster shows which replicas there are, and who has what"),
+            Unreached::Silent | Unreached::Stuck => problem(Kind::NoOwner).retry_after(5).hint(
                 "look at what there is before doing it again, where doing it twice does harm",
             ),
             Unreached::Version => problem(Kind::NoOwner).retry_after(5).hint(

@@ -30,6 +30,7 @@ mod route;
 mod uplink;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
@@ -58,6 +59,8 @@ pub struct Members {
     pub places: Arc<dyn Places>,
     /// Where uplinks go that no owner takes.
     pub fallback: Arc<dyn Fallback>,
+    /// The time after which a member that nobody hears of has lost what it had.
+    pub lease: Duration,
 }
 
 /// The way to what other members have.

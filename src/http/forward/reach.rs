@@ -35,7 +35,18 @@ pub(in crate::http) enum Unreached {
     /// Nobody had it, or took the request, in time. It was not processed.
     #[error("no replica has the device's session at the moment; nothing was done")]
     Nobody,
-    /// Whoever has it did not answer.
+    /// Whoever has it could not be asked, and may still be at work. It was not processed.
+    #[error(
+        "the replica that has the device's session cannot be reached, and has not lost it yet; nothing was done"
+    )]
+    Unreachable,
+    /// It was asked, did not answer, and may still be at work.
+    #[error(
+        "the replica that has the device's session did not answer, and still has it; whether the request was carried out is \
+         not known"
+    )]
+    Stuck,
+    /// Whoever had it did not answer.
     #[error(
         "the replica that has the device's session did not answer; whether the request was carried out is not known"
     )]
@@ -74,7 +85,10 @@ pub(in crate::http) enum Unreached {
 impl Unreached {
     /// Whether nothing was done.
     pub(in crate::http) fn is_certain(self) -> bool {
-        !matches!(self, Self::Silent | Self::AnswerTooLarge | Self::Unheard)
+        !matches!(
+            self,
+            Self::Silent | Self::Stuck | Self::AnswerTooLarge | Self::Unheard
+        )
     }
 }
 
@@ -83,6 +97,9 @@ impl Unreached {
 pub(super) struct Patience {
     /// Until then, an owner is looked for.
     pub(super) owner: Instant,
+    /// Until then, one that cannot be reached is waited for: it may be at work until others see that it has lost what it
+    /// had.
+    pub(super) unreachable: Instant,
     /// What an owner may take to answer.
     pub(super) answer: Answering,
     /// Whether one that did not answer may be asked again, or another one: asking twice does no harm.
@@ -119,7 +136,7 @@ impl Forward {
         loop {
             // What changes from here on wakes the wait below.
             changed.borrow_and_update();
-            let mut unreached = Unreached::Nobody;
+            let (mut unreached, mut end) = (Unreached::Nobody, patience.owner);
             match self.members.places.place(device) {
                 Place::Here => return Ok(Reached::Here),
                 Place::Vacant => {}
@@ -131,27 +148,53 @@ impl Forward {
                         // It has just lost or left the device, or ends: what it did not do, another one may.
                         Ok(Answer::NotHere | Answer::Http(_)) => {}
                         Ok(_) => return Err(Unreached::Version),
-                        Err(AskError::Nobody) => {}
+                        Err(AskError::Nobody) => {
+                            (unreached, end) = (Unreached::Unreachable, patience.unreachable);
+                        }
                         Err(AskError::TooLarge { limit }) => {
                             return Err(Unreached::TooLarge { limit });
                         }
                         Err(AskError::AnswerTooLarge) => return Err(Unreached::AnswerTooLarge),
                         Err(AskError::TimedOut | AskError::Lost) if !patience.again => {
-                            return Err(Unreached::Silent);
+                            let end = patience.unreachable;
+                            return Err(self.outlive(device, &member, end).await);
                         }
                         Err(AskError::TimedOut | AskError::Lost) => unreached = Unreached::Silent,
                     }
                 }
             }
             let now = Instant::now();
-            if now >= patience.owner || self.shutdown.is_cancelled() {
+            if now >= end || self.gives_up() {
                 return Err(unreached);
             }
             tokio::select! {
-                () = wait_for_change(&mut changed, patience.owner.min(now + LOOK_AGAIN)) => {}
+                () = wait_for_change(&mut changed, end.min(now + LOOK_AGAIN)) => {}
                 () = self.shutdown.cancelled() => {}
             }
         }
+    }
+
+    /// Waits until a member that did not answer has lost the device.
+    async fn outlive(&self, device: &DeviceId, member: &MemberId, end: Instant) -> Unreached {
+        let mut changed = self.members.peers.changed();
+        loop {
+            changed.borrow_and_update();
+            if self.members.places.place(device) != Place::There(member.clone()) {
+                return Unreached::Silent;
+            }
+            if Instant::now() >= end || self.gives_up() {
+                return Unreached::Stuck;
+            }
+            tokio::select! {
+                () = wait_for_change(&mut changed, end) => {}
+                () = self.shutdown.cancelled() => {}
+            }
+        }
+    }
+
+    /// Whether waiting is of no use: this program ends, or hears of nobody any more.
+    fn gives_up(&self) -> bool {
+        self.shutdown.is_cancelled() || !self.members.peers.report().is_connected
     }
 
     /// Asks one member once. What it answers and cannot be read is of another version.

@@ -120,8 +120,10 @@ impl OwnerRoute {
             false => {
                 let preferences = Preferences::read(&parts.headers, limits.max_wait);
                 let wait = preferences.wait.unwrap_or(limits.wait);
+                let owner = Instant::now() + limits.wait;
                 Patience {
-                    owner: Instant::now() + limits.wait,
+                    owner,
+                    unreachable: owner,
                     answer: Answering::Within(wait + self.write),
                     again: false,
                 }
@@ -170,8 +172,10 @@ pub(in crate::http) async fn exists(
 impl Patience {
     /// For what may be asked again and again.
     pub(super) fn read(wait: Duration) -> Self {
+        let owner = Instant::now() + wait;
         Self {
-            owner: Instant::now() + wait,
+            owner,
+            unreachable: owner,
             answer: Answering::Within(READ),
             again: true,
         }

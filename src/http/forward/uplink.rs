@@ -31,7 +31,8 @@ pub(in crate::http) enum Delivered {
 
 impl Forward {
     /// Delivers an uplink to its device's session, wherever that is. What no owner has taken or answered within the wait is
-    /// stored.
+    /// stored, but not before its owner has lost the device: while it may still publish, the device's next uplink may reach
+    /// it by another way, and would overtake what is stored here.
     pub(in crate::http) async fn deliver(
         &self,
         uplinks: &Uplinks,
@@ -46,6 +47,7 @@ impl Forward {
                 true => began,
                 false => until,
             },
+            unreachable: until.max(began + 2 * self.members.lease),
             answer: Answering::Until(until, MARGIN),
             again: false,
         };
@@ -75,7 +77,9 @@ impl Forward {
             Unreached::TooLarge { .. }
             | Unreached::AnswerTooLarge
             | Unreached::Unheard
+            | Unreached::Unreachable
             | Unreached::Incomplete => Err(unreached.into()),
+            Unreached::Stuck => Err(unknown("it still has the device")),
             Unreached::Nobody | Unreached::Silent | Unreached::Version => {
                 // It may have come here meanwhile, and is not waited for once more.
                 let wishes = Wishes {
@@ -130,15 +134,7 @@ impl Forward {
         stored.map_err(|error| match unreached.is_certain() {
             true => error.into(),
             // Only now: what is stored is sent again, which at least once allows, and what is not may have arrived.
-            false => Problem::new(
-                Kind::Unconfirmed,
-                format!(
-                    "the replica that has the device's session had the uplink and did not answer, and it was not stored \
-                     here: {error}; it may have arrived, and it will not be sent again"
-                ),
-            )
-            .retryable(true)
-            .hint("posting it again may deliver it twice"),
+            false => unknown(error),
         })
     }
 
@@ -151,4 +147,17 @@ impl Forward {
         };
         left && self.is_elsewhere(device)
     }
+}
+
+/// What is told of an uplink that an owner may have taken.
+fn unknown(why: impl std::fmt::Display) -> Problem {
+    Problem::new(
+        Kind::Unconfirmed,
+        format!(
+            "the replica that has the device's session had the uplink and did not answer, and it was not stored here: {why}; \
+             it may have arrived, and it will not be sent again"
+        ),
+    )
+    .retryable(true)
+    .hint("posting it again may deliver it twice")
 }

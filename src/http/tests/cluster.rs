@@ -43,6 +43,9 @@ pub(super) enum Fault {
     Narrow(usize),
 }
 
+/// How long a member keeps what it has when nobody hears of it.
+const LEASE: Duration = Duration::from_millis(300);
+
 /// All that the members share.
 #[derive(Default)]
 pub(super) struct Net {
@@ -194,6 +197,7 @@ impl Net {
             peers: chair.clone(),
             places: chair.clone(),
             fallback: chair,
+            lease: LEASE,
         }
     }
 

@@ -126,12 +126,23 @@ async fn an_uplink_that_nobody_takes_is_stored() {
     assert_eq!(answer.header("preference-applied"), Some("wait=1"));
     assert_eq!(receipt["status"], "queued");
     assert!(cluster.asked().is_empty());
-    cluster.place("pump", Some(1));
-    for fault in [Fault::Nobody, Fault::Deaf, Fault::Foreign] {
+    for fault in [Fault::Nobody, Fault::Deaf] {
+        cluster.place("pump", Some(1));
         cluster.fault(1, Some(fault));
-        let answer = send(at, PUMP, SHORT, format!("{fault:?}").as_bytes()).await;
+        cluster.asked();
+        let body = format!("{fault:?}");
+        let post = tokio::spawn(async move { send(at, PUMP, SHORT, body.as_bytes()).await });
+        while lock(&cluster.net.asked).is_empty() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        cluster.place("pump", None);
+        let answer = post.await.unwrap();
         assert_eq!(answer.status, 202, "{fault:?}: {answer:?}");
     }
+    cluster.place("pump", Some(1));
+    cluster.fault(1, Some(Fault::Foreign));
+    let answer = send(at, PUMP, SHORT, b"Foreign").await;
+    assert_eq!(answer.status, 202, "{answer:?}");
     assert_eq!(cluster.shelf(), ["vacant", "Nobody", "Deaf", "Foreign"]);
     // At once where that is what the client wants.
     let answer = send(at, PUMP, "Prefer: respond-async\r\n", b"1").await;
@@ -144,14 +155,31 @@ async fn an_uplink_that_nobody_takes_is_stored() {
 }
 
 #[tokio::test]
+async fn nothing_is_stored_while_an_owner_that_cannot_be_reached_may_be_at_work() {
+    let cluster = Cluster::start(2).await;
+    let _session = cluster.device("pump", 1);
+    let at = cluster.bridges[0].address;
+    cluster.fault(1, Some(Fault::Nobody));
+    for prefer in [SHORT, "Prefer: respond-async\r\n"] {
+        let answer = send(at, PUMP, prefer, b"1").await;
+        answer.problem(503, "no-owner");
+    }
+    cluster.fault(1, Some(Fault::Deaf));
+    let answer = send(at, PUMP, SHORT, b"1").await;
+    answer.problem(504, "unconfirmed");
+    assert!(cluster.shelf().is_empty());
+}
+
+#[tokio::test]
 async fn what_is_neither_answered_nor_stored_is_said_to_be_so() {
     let cluster = Cluster::start(2).await;
     let mut session = cluster.device("pump", 1);
     let at = cluster.bridges[0].address;
     *lock(&cluster.net.no_store) = true;
-    cluster.fault(1, Some(Fault::Nobody));
+    cluster.place("pump", None);
     let answer = send(at, PUMP, SHORT, b"1").await;
     answer.problem(503, "store-unavailable");
+    cluster.place("pump", Some(1));
     cluster.fault(1, Some(Fault::Mute));
     let (answer, _) = settled(&cluster, 0, &mut session, "1", delivered()).await;
     let problem = answer.problem(504, "unconfirmed");
@@ -163,7 +191,10 @@ async fn what_is_neither_answered_nor_stored_is_said_to_be_so() {
     );
     // With the store it is sent again: at least once.
     *lock(&cluster.net.no_store) = false;
-    let (answer, _) = settled(&cluster, 0, &mut session, "2", delivered()).await;
+    let (answer, ()) = tokio::join!(send(at, PUMP, SHORT, b"2"), async {
+        session.settle(delivered()).await;
+        cluster.place("pump", None);
+    });
     assert_eq!(
         (answer.status, cluster.shelf()),
         (202, vec!["2".to_owned()])
@@ -249,7 +280,8 @@ async fn a_member_that_ends_waits_for_nobody() {
     cluster.bridges[0].shutdown.cancel();
     let both = async { (taken.await.unwrap().status, waiting.await.unwrap().status) };
     let both = tokio::time::timeout(Duration::from_secs(20), both).await;
-    assert_eq!(both.unwrap(), (202, 202));
+    // What somebody may have taken who is still at work is not stored beside it.
+    assert_eq!(both.unwrap(), (504, 202));
 }
 
 #[tokio::test]

@@ -102,6 +102,7 @@ async fn a_cluster_says_who_has_what() {
         peers: cluster(),
         places: cluster(),
         fallback: cluster(),
+        lease: Duration::from_secs(6),
     };
     let bridge = Bridge::start_member(Access::open(), members).await;
     let mut told = get(bridge.address, "/v1/cluster").await.json();
