@@ -8,6 +8,8 @@ mod breaking;
 mod chaos;
 mod cli;
 mod client_certificates;
+#[cfg(feature = "nats")]
+mod cluster;
 mod compose;
 mod contract;
 mod crowd;
