@@ -6,7 +6,7 @@ import tempfile
 import traceback
 from pathlib import Path
 
-from harness import compare, report, scale, start
+from harness import cluster, compare, report, scale, start
 from harness.broker import Broker
 
 HERE = Path(__file__).resolve().parent
@@ -18,6 +18,8 @@ class Bench:
     def __init__(self, folder, target, python):
         self.folder = Path(folder)
         self.binary = str(target / "release/causeway")
+        self.with_nats = str(target / "with-nats/release/causeway")
+        self.beside = None
         self.tools = target / "bench-tools/release"
         self.python = str(python)
         self.broker = Broker(folder)
@@ -31,6 +33,7 @@ MEASUREMENTS = {
     "sessions-tls": lambda bench, o: scale.sessions(bench, o.tls_sessions, True, o.seconds),
     "storm": lambda bench, o: scale.storm(bench, max(o.tls_sessions), True),
     "listeners": lambda bench, o: scale.listeners(bench, o.listeners),
+    "cluster": lambda bench, o: cluster.cluster(bench, o.rounds, o.seconds),
 }
 
 
@@ -41,6 +44,7 @@ def arguments():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=int, default=5)
     parser.add_argument("--no-peers", action="store_true", help="compare without the programs of others")
+    parser.add_argument("--beside", metavar="PROGRAM", help="another build of the bridge, compared in the same turns")
     parser.add_argument("--sessions", type=int, nargs="+", default=[100, 1000, 5000, 9000])
     parser.add_argument("--tls-sessions", type=int, nargs="+", default=[100, 1000, 5000])
     parser.add_argument("--listeners", type=int, nargs="+", default=[100, 1000, 9000])
@@ -62,6 +66,7 @@ def main():
     results, failed = {"machine": report.machine()}, []
     with tempfile.TemporaryDirectory(prefix="causeway-bench-") as folder:
         bench = Bench(folder, options.target, options.target / "bench-python/bin/python")
+        bench.beside = options.beside
         results["machine"]["fsyncs a second"] = start.fsyncs(bench.folder)
         try:
             for name in options.what or MEASUREMENTS:

@@ -26,6 +26,8 @@ def compare(bench, rounds, seconds, peers=True):
             "Causeway, 202 with fsync": {"prefer": "respond-async"},
         }.items():
             add(subjects.Causeway(bench, name, **options))
+            if bench.beside:
+                add(subjects.Causeway(bench, f"{name}, the other build", binary=bench.beside, **options))
         if peers:
             for peer in (subjects.Fastify, subjects.NodeRed, subjects.FastApi, subjects.PublishSingle):
                 add(peer(bench))

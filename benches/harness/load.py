@@ -19,9 +19,9 @@ class Load:
     failed: int
 
 
-def wrk(port, seconds, devices=1, token=None, prefer=None):
+def wrk(port, seconds, devices=1, token=None, prefer=None, connections=CONNECTIONS):
     """A closed loop of POSTs over `devices` devices."""
-    command = ["wrk", "-t2", f"-c{CONNECTIONS}", f"-d{seconds}s", "--latency", "-s", str(HERE / "post.lua"),
+    command = ["wrk", "-t2", f"-c{connections}", f"-d{seconds}s", "--latency", "-s", str(HERE / "post.lua"),
                f"http://127.0.0.1:{port}", "--", str(devices), token or "", prefer or ""]
     out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     result = json.loads(next(line for line in out.splitlines() if line.startswith("{")))

@@ -70,6 +70,16 @@ def beside(results):
         for row in listeners:
             lines.append(f"| {row['listeners']:,} | {row['kb_each']:.1f} | {row['p50_ms']:.1f} | {row['last_ms']:.1f} |")
         parts.append("\n".join(lines))
+    if cluster := results.get("cluster"):
+        lines = ["| | of one process | uplinks/s | p50 ms | p99 ms |", "|---|---|---|---|---|"]
+        for row in cluster["rows"]:
+            failed = f", **{row['failed']} failed**" if row["failed"] else ""
+            lines.append(f"| {row['name']}{failed} | {row['ratio']:.2f} | {row['rate']:,.0f} | {row['p50_ms']:.2f} | {row['p99_ms']:.2f} |")
+        doors = cluster["doors"]
+        added = (doors["wrong_p50_us"] - doors["right_p50_us"]) / 1000
+        parts.append(f"Several replicas on {cluster['nats']}:\n\n" + "\n".join(lines) + "\n\n"
+                     f"At 200 requests a second, an uplink that comes to another replica than the one that has the device takes "
+                     f"{added:.2f} ms longer at the median ({doors['right_p50_us'] / 1000:.2f} ms, {doors['wrong_p50_us'] / 1000:.2f} ms).")
     return "\n\n".join(parts)
 
 

@@ -23,11 +23,11 @@ class Ceiling:
 class Causeway:
     """The bridge with everything on."""
 
-    def __init__(self, bench, name, devices=1, tls=False, prefer=None):
+    def __init__(self, bench, name, devices=1, tls=False, prefer=None, binary=None):
         self.name = name
         self.note = "on disk (fsync)" if prefer else "after the PUBACK"
         folder = bench.folder / name.replace(" ", "-").replace(",", "")
-        self.program = Bridge(bench.binary, folder, bench.broker, devices, tls)
+        self.program = Bridge(binary or bench.binary, folder, bench.broker, devices, tls)
         self.turn = lambda seconds: load.wrk(self.program.port, seconds, devices, TOKEN, prefer)
 
 
