@@ -31,7 +31,10 @@ const LONGER_THAN_A_LEASE: Duration = Duration::from_secs(3 * LEASE);
 /// Of each listener.
 const DOWNLINKS: u64 = 400;
 
-const PAUSE: Duration = Duration::from_millis(50);
+/// Between the uplinks of one device: so many of them a second come from all together, however many there are.
+fn pause() -> Duration {
+    Duration::from_secs(devices() as u64) / 480
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replica_that_is_killed_loses_nothing_and_its_devices_go_on_elsewhere() {
@@ -46,7 +49,7 @@ async fn a_replica_that_is_killed_loses_nothing_and_its_devices_go_on_elsewhere(
     let mut publishers: Vec<_> = (0..3)
         .map(|device| publishing(&stage, device, DOWNLINKS))
         .collect();
-    let work = Work::start(&stage, devices(), PAUSE);
+    let work = Work::start(&stage, devices(), pause());
     sleep(while_working()).await;
     stage.replicas[0].kill9();
     let killed = Instant::now();
@@ -81,7 +84,7 @@ async fn a_replica_that_is_killed_loses_nothing_and_its_devices_go_on_elsewhere(
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replica_that_stands_still_longer_than_its_lease_does_no_harm_when_it_goes_on() {
     let stage = Stage::set(devices()).await;
-    let work = Work::start(&stage, devices(), PAUSE);
+    let work = Work::start(&stage, devices(), pause());
     sleep(while_working()).await;
     for _ in 0..2 {
         stage.replicas[1].freeze(LONGER_THAN_A_LEASE).await;
@@ -94,7 +97,7 @@ async fn a_replica_that_stands_still_longer_than_its_lease_does_no_harm_when_it_
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replica_that_is_cut_from_the_store_gives_its_devices_up_and_comes_back() {
     let stage = Stage::set(devices()).await;
-    let work = Work::start(&stage, devices(), PAUSE);
+    let work = Work::start(&stage, devices(), pause());
     sleep(while_working()).await;
     let link = &stage.replicas[2].link;
     link.refuse().await;
@@ -112,7 +115,7 @@ async fn a_rolling_restart_loses_nothing() {
     let listener = Listener::start(&stage, 0, 0, DOWNLINKS).await;
     connected(&stage, 0).await;
     let mut publisher = publishing(&stage, 0, DOWNLINKS);
-    let work = Work::start(&stage, devices(), PAUSE);
+    let work = Work::start(&stage, devices(), pause());
     for number in 0..stage.replicas.len() {
         sleep(while_working()).await;
         stage.replicas[number].terminate().await;
@@ -128,7 +131,7 @@ async fn a_rolling_restart_loses_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_store_is_killed_and_comes_back_and_nothing_that_was_answered_is_lost() {
     let mut stage = Stage::set(devices()).await;
-    let work = Work::start(&stage, devices(), PAUSE);
+    let work = Work::start(&stage, devices(), pause());
     for pause in [Duration::from_millis(500), LONGER_THAN_A_LEASE] {
         sleep(while_working()).await;
         stage.nats.kill9();
