@@ -118,7 +118,10 @@ impl Fleet {
 
     async fn leave(self: &Arc<Self>, partitions: Partitions) {
         // They stay this process's until nothing of them is on its way, so that it is put back where it is read.
-        self.become_holder(|made, _| made.without(partitions)).await;
+        if !self.become_holder(|made, _| made.without(partitions)).await {
+            // Somebody else gets them, whatever was wrong here.
+            self.cut(partitions);
+        }
         self.share.release(partitions);
         self.look_again().await;
     }

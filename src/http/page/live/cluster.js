@@ -76,6 +76,6 @@ function member(me, id, name, state, partitions) {
     el("span", { class: "id", title: id }, name),
     " ",
     el("span", { class: "badge", "data-kind": kind }, word),
-    el("span", { class: "more" }, ` ${count(partitions)} of 64 partitions${id === me ? "; this page is from here" : ""}`),
+    el("span", { class: "more" }, ` ${count(partitions)} of 64 partitions${id === me ? "; the devices, rates and errors on this page are its own" : ""}`),
   );
 }
