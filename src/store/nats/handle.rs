@@ -58,29 +58,38 @@ impl fmt::Debug for Nats {
 
 impl Core {
     /// An uplink as it lies in the stream; nothing when it was settled meanwhile.
-    async fn queued(
+    pub(super) async fn queued(
         &self,
         device: DeviceId,
         seq: u64,
-        slot: Slot,
+        mut slot: Slot,
     ) -> Result<Option<QueuedUplink>, StoreError> {
-        let message = self.link.get(StreamName::Uplinks, slot.place).await?;
-        let found = message.and_then(|message| {
-            let header = header(&message.headers)?;
-            let (_, there) = Slot::read(slot.conn, slot.place, header)?;
-            (there.id == slot.id).then_some(message)
-        });
-        let Some(message) = found else {
-            let queues = self.queues();
-            if queues.slot(&device, seq) != Some(slot) || queues.is_settling(&device, seq) {
-                return Ok(None);
-            }
-            drop(queues);
-            // Nothing is taken for gone because it was not found once: the whole stream is looked through.
-            let _ = self.to_writer.send(Order::Rescan(None));
-            return Err(StoreError::Unavailable {
-                cause: "a queued uplink is not where it was, and is being looked for".into(),
+        let message = loop {
+            let message = self.link.get(StreamName::Uplinks, slot.place).await?;
+            let found = message.and_then(|message| {
+                let header = header(&message.headers)?;
+                let (_, there) = Slot::read(slot.conn, slot.place, header)?;
+                (there.id == slot.id).then_some(message)
             });
+            if let Some(message) = found {
+                break message;
+            }
+            let queues = self.queues();
+            match queues.slot(&device, seq) {
+                None => return Ok(None),
+                Some(_) if queues.is_settling(&device, seq) => return Ok(None),
+                // It was found elsewhere meanwhile: whoever reads on must not pass it by.
+                Some(known) if known != slot => slot = known,
+                Some(_) => {
+                    drop(queues);
+                    // Nothing is taken for gone because it was not found once: the whole stream is looked through.
+                    let _ = self.to_writer.send(Order::Rescan(None));
+                    return Err(StoreError::Unavailable {
+                        cause: "a queued uplink is not where it was, and is being looked for"
+                            .into(),
+                    });
+                }
+            }
         };
         let decoded = decode_queued(device.clone(), seq, &message.payload);
         match decoded {

@@ -67,6 +67,20 @@ async fn an_uplink_that_is_not_where_it_was_is_looked_for_and_found() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_uplink_whose_place_has_just_become_known_is_not_passed_by() {
+    let server = TestServer::start().await;
+    let store = server.open(Limits::default()).await;
+    let uplinks = three(&store).await;
+    // As a reader had it that asked before the index was made true.
+    let before = Slot {
+        place: 100_000,
+        ..slot(&store, &uplinks[0])
+    };
+    let read = store.core.queued(device(1), uplinks[0].seq, before).await;
+    assert_eq!(read.unwrap().as_ref(), Some(&uplinks[0]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_has_certainly_gone_holds_nothing_up() {
     let server = TestServer::start().await;
     let store = server.open(Limits::default()).await;
