@@ -15,6 +15,7 @@ use tracing::{debug, error, warn};
 use super::making::Crew;
 use super::plan::Plan;
 use super::state::Running;
+use super::transition::Transition;
 use super::{Fleet, PlanError, lock};
 use crate::cluster::{Partitions, Peers, Place, Places, Sessions};
 use crate::device::DeviceId;
@@ -45,10 +46,13 @@ impl Sessions for Holder {
     }
 
     fn lose(&self, partitions: Partitions) {
-        self.0.cut(partitions);
+        let transition = self.0.cut(partitions);
+        // Counted before this returns: whatever is taken next waits for it.
+        self.0.losing.send_modify(|count| *count += 1);
         let fleet = Arc::clone(&self.0);
         self.0.tasks.spawn(async move {
-            fleet.become_holder(|made, held| made.common(held)).await;
+            transition.finish(&fleet.uplinks).await;
+            fleet.losing.send_modify(|count| *count -= 1);
             fleet.look_again().await;
         });
     }
@@ -100,6 +104,9 @@ impl Away for Elsewhere {
 
 impl Fleet {
     async fn take(self: &Arc<Self>, partitions: Partitions) {
+        // What was lost a moment ago has its end, and what is left of it is in the store.
+        let mut losing = self.losing.subscribe();
+        let _ = losing.wait_for(|count| *count == 0).await;
         // What is stored comes first, so it must be known before anything can be accepted.
         if !self.look_again().await {
             return;
@@ -120,29 +127,31 @@ impl Fleet {
         // They stay this process's until nothing of them is on its way, so that it is put back where it is read.
         if !self.become_holder(|made, _| made.without(partitions)).await {
             // Somebody else gets them, whatever was wrong here.
-            self.cut(partitions);
+            self.cut(partitions).finish(&self.uplinks).await;
         }
         self.share.release(partitions);
         self.look_again().await;
     }
 
     /// Nothing is written to any connection of these any more when this returns.
-    fn cut(&self, partitions: Partitions) {
+    fn cut(&self, partitions: Partitions) -> Transition {
+        let mut transition = Transition::default();
         // In this order, and under the lock: a change that is being made opens no session of these behind it.
-        let state = lock(&self.state);
+        let mut state = lock(&self.state);
         self.share.release(partitions);
-        for (key, running) in &state.sessions {
-            if !partitions.has(key.partition()) {
-                continue;
-            }
+        state.made = state.made.without(partitions);
+        let lost = state
+            .sessions
+            .extract_if(|key, _| partitions.has(key.partition()));
+        for (_, running) in lost {
             for id in &running.carries {
-                if let Some(device) = self.registry.get(id) {
-                    device.lane.hold();
-                    device.tenure.end();
+                if let Some(device) = self.registry.remove(id) {
+                    transition.send_on(&device);
                 }
             }
             running.task.abort();
         }
+        transition
     }
 
     /// Has the queue read again; `false` when the program ends before that is possible.
@@ -211,7 +220,8 @@ impl Fleet {
         let made = self.with_crew(|state, crew: &Crew<'_>| {
             let closing = state.running_in(left);
             let transition = crew.carry_out(state, plan, &after);
-            state.made = target;
+            // Without what was lost since the plan was made.
+            state.made = target.common(crew.share.held());
             Ok((transition, closing))
         });
         let Ok((transition, closing)) = made else {

@@ -49,6 +49,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
@@ -99,6 +100,8 @@ pub struct Fleet {
     state: Mutex<State>,
     tasks: TaskTracker,
     ending: CancellationToken,
+    /// How often sessions were lost whose uplinks have not left them yet.
+    losing: watch::Sender<usize>,
     /// What sessions share; gone when the program ends, so that what it leads to can end.
     shared: Mutex<Option<Shared>>,
 }
@@ -207,6 +210,7 @@ impl Fleet {
             }),
             tasks: TaskTracker::new(),
             ending: CancellationToken::new(),
+            losing: watch::channel(0).0,
             shared: Mutex::new(Some(shared)),
         }
     }
