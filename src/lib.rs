@@ -32,6 +32,7 @@
 //! | [`profile`] | platforms as data |
 //! | [`identity`] | keys, key ids, tokens, sealing |
 //! | [`seldom`] | log lines that must not flood |
+//! | `fields` | the bytes of what is stored and of what replicas say to each other |
 //! | [`device`], [`topic`], [`message`], [`broker`], [`secret`] | domain types, parsed once, plain data |
 //! | [`tally`] | what is counted on the way: atomics of those who count |
 //! | [`telemetry`] | traces for those who configure a collector (OTLP) |
@@ -65,6 +66,7 @@ pub mod demo;
 pub mod device;
 pub mod doctor;
 pub mod downlink;
+mod fields;
 pub mod fleet;
 pub mod http;
 pub mod identity;

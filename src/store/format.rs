@@ -4,9 +4,9 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 
-use super::codec::{DecodeError, Decoder, Encoder};
 use super::records::{BodyHash, QueuedUplink, ReceiptRecord, ReceiptStatus, StoredDownlink};
 use crate::device::DeviceId;
+use crate::fields::{DecodeError, Decoder, Encoder};
 use crate::message::{ContentType, Downlink, Qos, UplinkId};
 use crate::topic::SubTopic;
 

@@ -11,7 +11,6 @@
 //! What is answered as durable survives a crash of the program and of the machine. What is answered as full or
 //! unavailable was not taken.
 
-mod codec;
 #[cfg(test)]
 mod contract;
 mod embedded;

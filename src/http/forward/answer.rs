@@ -6,10 +6,11 @@ use axum::response::Response;
 use bytes::Bytes;
 
 use super::ask;
-use super::fields::{Reader, Unreadable, Writer};
+use super::fields::{Reader, message};
 use super::headers;
 use crate::cluster::{Partition, Partitions};
 use crate::device::DeviceId;
+use crate::fields::{DecodeError, Encoder};
 use crate::http::problem::{Kind, ProblemKind};
 
 /// What a member answers.
@@ -61,27 +62,27 @@ const RECEIPT: u8 = 6;
 impl Answer {
     pub(super) fn write(&self) -> Bytes {
         match self {
-            Self::NotHere => Writer::new(NOT_HERE, 2).finish(),
-            Self::NotUnderstood => Writer::new(NOT_UNDERSTOOD, 2).finish(),
+            Self::NotHere => message(NOT_HERE, 2).finish().into(),
+            Self::NotUnderstood => message(NOT_UNDERSTOOD, 2).finish().into(),
             Self::Http(answer) => answer.write(),
             Self::Absent(devices) => {
-                let mut to = Writer::new(ABSENT, 16);
+                let mut to = message(ABSENT, 16);
                 to.list(devices.iter(), |to, device| to.text(device.as_str()));
-                to.finish()
+                to.finish().into()
             }
             Self::Page(page) => page.write(),
             Self::Receipt(receipt) => {
-                let mut to = Writer::new(RECEIPT, 512);
+                let mut to = message(RECEIPT, 512);
                 to.option(receipt.as_ref(), |to, (device, json)| {
                     to.text(device.as_str());
                     to.bytes(json);
                 });
-                to.finish()
+                to.finish().into()
             }
         }
     }
 
-    pub(super) fn read(message: Bytes) -> Result<Self, Unreadable> {
+    pub(super) fn read(message: Bytes) -> Result<Self, DecodeError> {
         let (kind, mut from) = Reader::new(message)?;
         let answer = match kind {
             NOT_HERE => Self::NotHere,
@@ -90,7 +91,7 @@ impl Answer {
             ABSENT => Self::Absent(from.list(ask::device)?),
             PAGE => Self::Page(Box::new(Page::read(&mut from)?)),
             RECEIPT => Self::Receipt(from.option(|from| Ok((ask::device(from)?, from.bytes()?)))?),
-            _ => return Err(Unreadable::Field("kind")),
+            _ => return Err(DecodeError::Field("kind")),
         };
         from.finish()?;
         Ok(answer)
@@ -99,21 +100,21 @@ impl Answer {
 
 impl HttpAnswer {
     fn write(&self) -> Bytes {
-        let mut to = Writer::new(HTTP, 256 + self.body.len());
+        let mut to = message(HTTP, 256 + self.body.len());
         to.number(self.status.as_u16().into());
-        to.option(self.problem, Writer::text);
+        to.option(self.problem, Encoder::text);
         headers::write(&mut to, &self.headers);
         to.bytes(&self.body);
-        to.finish()
+        to.finish().into()
     }
 
-    fn read(from: &mut Reader) -> Result<Self, Unreadable> {
+    fn read(from: &mut Reader) -> Result<Self, DecodeError> {
         let status = u16::try_from(from.number()?).ok();
         let status = status.and_then(|status| StatusCode::from_u16(status).ok());
         // One that a member of another version knows is not counted.
         let known = |slug: String| Kind::ALL.iter().find(|kind| kind.slug() == slug);
         Ok(Self {
-            status: status.ok_or(Unreadable::Field("status"))?,
+            status: status.ok_or(DecodeError::Field("status"))?,
             problem: from
                 .option(Reader::text)?
                 .and_then(known)
@@ -143,7 +144,7 @@ impl HttpAnswer {
 impl Page {
     fn write(&self) -> Bytes {
         let size: usize = self.devices.iter().map(|(_, json)| json.len() + 64).sum();
-        let mut to = Writer::new(PAGE, 16 + size);
+        let mut to = message(PAGE, 16 + size);
         let partitions = self.of.iter();
         to.number(partitions.fold(0, |bits, partition| bits | 1 << partition.number()));
         to.flag(self.more);
@@ -151,10 +152,10 @@ impl Page {
             to.text(device.as_str());
             to.bytes(json);
         });
-        to.finish()
+        to.finish().into()
     }
 
-    fn read(from: &mut Reader) -> Result<Self, Unreadable> {
+    fn read(from: &mut Reader) -> Result<Self, DecodeError> {
         let bits = from.number()?;
         let held = (0..Partition::COUNT).filter(|number| bits >> number & 1 == 1);
         Ok(Self {
@@ -226,7 +227,7 @@ mod tests {
             let message = answer.write();
             prop_assert!(Answer::read(message.slice(..cut.index(message.len()))).is_err());
             let long = [&message[..], b"\0"].concat();
-            prop_assert_eq!(Answer::read(long.into()).unwrap_err(), Unreadable::Long);
+            prop_assert_eq!(Answer::read(long.into()).unwrap_err(), DecodeError::Long);
         }
 
         #[test]
@@ -238,12 +239,12 @@ mod tests {
 
     #[test]
     fn a_kind_of_problem_that_is_not_known_is_not_counted() {
-        let mut to = Writer::new(HTTP, 0);
+        let mut to = message(HTTP, 0);
         to.number(503);
-        to.option(Some("of-tomorrow"), Writer::text);
+        to.option(Some("of-tomorrow"), Encoder::text);
         headers::write(&mut to, &HeaderMap::new());
         to.bytes(b"{}");
-        let Ok(Answer::Http(answer)) = Answer::read(to.finish()) else {
+        let Ok(Answer::Http(answer)) = Answer::read(to.finish().into()) else {
             panic!("it is no answer");
         };
         assert_eq!((answer.status.as_u16(), answer.problem), (503, None));

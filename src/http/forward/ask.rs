@@ -13,10 +13,11 @@ use std::time::Duration;
 use axum::http::{HeaderMap, Method, Uri};
 use bytes::Bytes;
 
-use super::fields::{Reader, Unreadable, Writer};
+use super::fields::{Reader, message};
 use super::headers;
 use crate::access::{DevicePattern, Devices};
 use crate::device::{ConnectorName, DeviceId};
+use crate::fields::{DecodeError, Encoder};
 use crate::message::{ContentType, Qos, Uplink, UplinkId};
 use crate::session::State;
 use crate::telemetry::TraceContext;
@@ -77,7 +78,7 @@ const UPLINK_ROOM: usize = 256;
 impl Ask {
     /// An uplink that was accepted some time ago, and may still wait so long for its broker.
     pub(super) fn uplink(uplink: &Uplink, wishes: &Wishes, ago: Duration, wait: Duration) -> Bytes {
-        let mut to = Writer::new(UPLINK, UPLINK_ROOM + uplink.payload.len());
+        let mut to = message(UPLINK, UPLINK_ROOM + uplink.payload.len());
         to.text(uplink.device.as_str());
         to.option(uplink.subtopic.as_ref(), |to, sub| to.text(sub.as_str()));
         to.bytes(&uplink.payload);
@@ -86,8 +87,8 @@ impl Ask {
         to.option(uplink.qos, |to, qos| to.byte(qos.level()));
         to.flag(uplink.retain);
         let expiry = uplink.expiry.map(|expiry| expiry.saturating_sub(ago));
-        to.option(expiry, Writer::duration);
-        to.option(uplink.traceparent.as_deref(), Writer::text);
+        to.option(expiry, Encoder::duration);
+        to.option(uplink.traceparent.as_deref(), Encoder::text);
         to.duration(wait);
         to.flag(wishes.respond_async);
         to.flag(wishes.confirm_platform);
@@ -96,47 +97,47 @@ impl Ask {
             to.text(name);
             to.text(value);
         });
-        to.finish()
+        to.finish().into()
     }
 
     /// A request about a device.
     pub(super) fn request(request: &DeviceRequest) -> Bytes {
         let target = request.uri.path_and_query();
         let target = target.map_or("/", |target| target.as_str());
-        let mut to = Writer::new(REQUEST, UPLINK_ROOM + target.len() + request.body.len());
+        let mut to = message(REQUEST, UPLINK_ROOM + target.len() + request.body.len());
         to.text(request.method.as_str());
         to.text(target);
         headers::write(&mut to, &request.headers);
         to.bytes(&request.body);
-        to.finish()
+        to.finish().into()
     }
 
     pub(super) fn listen(devices: &[DeviceId], within: Duration) -> Bytes {
-        let mut to = Writer::new(LISTEN, 64);
+        let mut to = message(LISTEN, 64);
         to.list(devices.iter(), |to, device| to.text(device.as_str()));
         to.duration(within);
-        to.finish()
+        to.finish().into()
     }
 
     pub(super) fn page(wanted: &PageWanted) -> Bytes {
-        let mut to = Writer::new(PAGE, 64);
+        let mut to = message(PAGE, 64);
         to.option(wanted.after.as_ref(), |to, id| to.text(id.as_str()));
         to.number(wanted.limit as u64);
         to.option(wanted.connector.as_ref(), |to, name| to.text(name.as_str()));
         to.option(wanted.state, |to, state| to.text(state.name()));
         let patterns = wanted.devices.patterns().iter();
         to.list(patterns, |to, pattern| to.text(pattern.as_str()));
-        to.finish()
+        to.finish().into()
     }
 
     pub(super) fn receipt(id: UplinkId) -> Bytes {
-        let mut to = Writer::new(RECEIPT, 32);
+        let mut to = message(RECEIPT, 32);
         to.bytes(&id.to_u128().to_be_bytes());
-        to.finish()
+        to.finish().into()
     }
 
     /// Reads what another member asks. Everything in it is checked as if a client had sent it.
-    pub(super) fn read(message: Bytes) -> Result<Self, Unreadable> {
+    pub(super) fn read(message: Bytes) -> Result<Self, DecodeError> {
         let (kind, mut from) = Reader::new(message)?;
         let ask = match kind {
             UPLINK => Self::Uplink(Box::new(uplink(&mut from)?)),
@@ -145,21 +146,21 @@ impl Ask {
             PAGE => Self::Page(Box::new(page(&mut from)?)),
             RECEIPT => {
                 let id = <[u8; 16]>::try_from(&*from.bytes()?);
-                let id = id.map_err(|_| Unreadable::Field("uplink's id"))?;
+                let id = id.map_err(|_| DecodeError::Field("uplink's id"))?;
                 Self::Receipt(UplinkId::from_u128(u128::from_be_bytes(id)))
             }
-            _ => return Err(Unreadable::Field("kind")),
+            _ => return Err(DecodeError::Field("kind")),
         };
         from.finish()?;
         Ok(ask)
     }
 }
 
-pub(super) fn device(from: &mut Reader) -> Result<DeviceId, Unreadable> {
+pub(super) fn device(from: &mut Reader) -> Result<DeviceId, DecodeError> {
     from.parsed("device", |text| DeviceId::parse(text).ok())
 }
 
-fn uplink(from: &mut Reader) -> Result<(Uplink, Wishes), Unreadable> {
+fn uplink(from: &mut Reader) -> Result<(Uplink, Wishes), DecodeError> {
     let uplink = Uplink {
         device: device(from)?,
         subtopic: from
@@ -169,7 +170,7 @@ fn uplink(from: &mut Reader) -> Result<(Uplink, Wishes), Unreadable> {
             .option(|from| from.parsed("content type", |text| ContentType::parse(text).ok()))?,
         qos: from.option(|from| {
             let level = from.byte()?;
-            Qos::from_level(level).ok_or(Unreadable::Field("QoS"))
+            Qos::from_level(level).ok_or(DecodeError::Field("QoS"))
         })?,
         retain: from.flag()?,
         expiry: from.option(Reader::duration)?,
@@ -189,7 +190,7 @@ fn uplink(from: &mut Reader) -> Result<(Uplink, Wishes), Unreadable> {
     Ok((uplink, wishes))
 }
 
-fn parameters(from: &mut Reader) -> Result<BTreeMap<String, String>, Unreadable> {
+fn parameters(from: &mut Reader) -> Result<BTreeMap<String, String>, DecodeError> {
     let pairs = from.list(|from| Ok((from.text()?, from.text()?)))?;
     Ok(pairs.into_iter().collect())
 }
@@ -199,7 +200,7 @@ fn key(text: &str) -> Option<IdempotencyKey> {
     IdempotencyKey::parse(&format!("\"{text}\"")).ok()
 }
 
-fn request(from: &mut Reader) -> Result<DeviceRequest, Unreadable> {
+fn request(from: &mut Reader) -> Result<DeviceRequest, DecodeError> {
     let method = from.parsed("method", |text| text.parse().ok())?;
     let target = |text: &str| {
         let is_path = text.starts_with("/v1/devices/") && text.len() <= MAX_URI;
@@ -213,9 +214,9 @@ fn request(from: &mut Reader) -> Result<DeviceRequest, Unreadable> {
     })
 }
 
-fn page(from: &mut Reader) -> Result<PageWanted, Unreadable> {
+fn page(from: &mut Reader) -> Result<PageWanted, DecodeError> {
     let state = |text: &str| State::ALL.into_iter().find(|state| state.name() == text);
-    let limit = |number| usize::try_from(number).map_err(|_| Unreadable::Field("limit"));
+    let limit = |number| usize::try_from(number).map_err(|_| DecodeError::Field("limit"));
     Ok(PageWanted {
         after: from.option(device)?,
         limit: limit(from.number()?)?,
@@ -301,7 +302,7 @@ mod tests {
             let short = message.slice(..cut.index(message.len()));
             prop_assert!(Ask::read(short).is_err());
             let long = [&message[..], b"\0"].concat();
-            prop_assert_eq!(Ask::read(long.into()).unwrap_err(), Unreadable::Long);
+            prop_assert_eq!(Ask::read(long.into()).unwrap_err(), DecodeError::Long);
         }
 
         #[test]
@@ -383,7 +384,7 @@ mod tests {
     #[test]
     fn what_no_member_asks_is_refused() {
         let write = |method: &str, target: &str, header: &str| {
-            let mut to = Writer::new(REQUEST, 0);
+            let mut to = message(REQUEST, 0);
             to.text(method);
             to.text(target);
             to.list([header].iter(), |to, name| {
@@ -391,7 +392,7 @@ mod tests {
                 to.bytes(b"x");
             });
             to.bytes(b"");
-            Ask::read(to.finish()).is_ok()
+            Ask::read(to.finish().into()).is_ok()
         };
         assert!(write("GET", "/v1/devices/a", "accept"));
         for target in [

@@ -7,7 +7,8 @@ use axum::http::header::{
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::fields::{Reader, Unreadable, Writer};
+use super::fields::Reader;
+use crate::fields::{DecodeError, Encoder};
 use crate::http::prefer::PREFER;
 use crate::http::traceparent::TRACEPARENT;
 use crate::http::uplinks::IDEMPOTENCY_KEY;
@@ -67,7 +68,7 @@ fn chosen(all: &HeaderMap, goes: fn(&HeaderName) -> bool) -> HeaderMap {
     headers
 }
 
-pub(super) fn write(to: &mut Writer, headers: &HeaderMap) {
+pub(super) fn write(to: &mut Encoder, headers: &HeaderMap) {
     let fields: Vec<_> = headers.iter().collect();
     to.list(fields.into_iter(), |to, (name, value)| {
         to.text(name.as_str());
@@ -79,8 +80,8 @@ pub(super) fn write(to: &mut Writer, headers: &HeaderMap) {
 pub(super) fn read(
     from: &mut Reader,
     goes: fn(&HeaderName) -> bool,
-) -> Result<HeaderMap, Unreadable> {
-    const HEADER: Unreadable = Unreadable::Field("header");
+) -> Result<HeaderMap, DecodeError> {
+    const HEADER: DecodeError = DecodeError::Field("header");
     let mut headers = HeaderMap::new();
     let count = from.number()?;
     if count > MOST as u64 {

@@ -6,7 +6,7 @@ use super::batch::{Batch, corrupt};
 use super::change::FORGET_STEP;
 use super::tables::KEYS;
 use crate::device::DeviceId;
-use crate::store::codec::micros;
+use crate::fields::micros;
 use crate::store::format::{StoredAnswer, decode_answer, encode_answer};
 use crate::store::records::KeyedAnswer;
 

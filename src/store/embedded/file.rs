@@ -22,7 +22,7 @@ use super::tables::{
 };
 use super::totals::{Totals, decode_totals, encode_totals};
 use crate::device::DeviceId;
-use crate::store::codec::micros;
+use crate::fields::micros;
 use crate::store::format::device;
 use crate::store::health::Amount;
 

@@ -10,8 +10,8 @@ use super::change::{FORGET_STEP, Undo};
 use super::tables::{DOWNLINK_DEVICES, DOWNLINK_ORDER, DOWNLINKS, TOTALS, meta};
 use super::totals::{Totals, decode_totals};
 use crate::device::DeviceId;
+use crate::fields::micros;
 use crate::message::Downlink;
-use crate::store::codec::micros;
 use crate::store::format::{self, decode_downlink, encode_downlink};
 use crate::store::records::{HistoryPage, ReadLimit, Window};
 

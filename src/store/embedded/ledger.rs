@@ -7,7 +7,7 @@ use super::batch::Effects;
 use super::queue::DeviceQueue;
 use super::totals::Totals;
 use crate::device::DeviceId;
-use crate::store::codec::from_micros;
+use crate::fields::from_micros;
 use crate::store::health::Amount;
 use crate::store::records::Backlog;
 

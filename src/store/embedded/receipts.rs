@@ -4,8 +4,8 @@ use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata};
 
 use super::batch::{Batch, corrupt};
 use super::tables::RECEIPTS;
+use crate::fields::micros;
 use crate::message::UplinkId;
-use crate::store::codec::micros;
 use crate::store::format::{decode_receipt, encode_receipt};
 use crate::store::records::ReceiptRecord;
 

@@ -1,6 +1,6 @@
 //! The counters of the whole store.
 
-use crate::store::codec::{DecodeError, Decoder, Encoder};
+use crate::fields::{DecodeError, Decoder, Encoder};
 
 const TOTALS: u8 = 1;
 /// More than the numbers take.

@@ -7,8 +7,8 @@ use tokio::sync::mpsc;
 use super::core::{Append, Core};
 use super::failure::Failure;
 use super::link::Message;
+use crate::fields::micros;
 use crate::message::Downlink;
-use crate::store::codec::micros;
 use crate::store::engine::StoreError;
 use crate::store::format::encode_downlink;
 

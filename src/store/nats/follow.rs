@@ -11,7 +11,7 @@ use super::failure::Failure;
 use super::link::Conn;
 use super::names::{StreamName, device_of, record_of};
 use super::reader::{Reader, Seen};
-use crate::store::codec::micros;
+use crate::fields::micros;
 use crate::store::format::decode_downlink;
 use crate::store::records::{RecordKind, StoredDownlink};
 use crate::store::shared::RecordChange;

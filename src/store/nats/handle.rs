@@ -18,8 +18,8 @@ use super::queues::Slot;
 use super::stored::decode_queued;
 use super::writer::{Change, Order};
 use crate::device::DeviceId;
+use crate::fields::from_micros;
 use crate::message::{Downlink, UplinkId};
-use crate::store::codec::from_micros;
 use crate::store::engine::{
     Answer, DownlinkHistory, Engine, IdempotencyKeys, ReceiptLog, Records, StoreError, UplinkQueue,
 };

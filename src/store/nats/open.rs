@@ -24,7 +24,7 @@ use super::rescan::{Extent, Scanned};
 use super::writer::Writer;
 use super::{follow, nudge};
 use crate::device::DeviceId;
-use crate::store::codec::micros;
+use crate::fields::micros;
 use crate::store::limits::Limits;
 use crate::store::marks::Marks;
 use crate::store::server::NatsServers;

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use crate::device::DeviceId;
+use crate::fields::{from_micros, micros};
 use crate::message::{Qos, UplinkId};
-use crate::store::codec::{from_micros, micros};
 use crate::store::health::Amount;
 use crate::store::limits::QueueLimits;
 use crate::store::records::{Backlog, QueuedUplink, ReadLimit};

@@ -13,7 +13,7 @@ use futures_util::StreamExt;
 use super::failure::Failure;
 use super::link::{Conn, Link, Message, header};
 use super::names::{Names, StreamName};
-use crate::store::codec::micros;
+use crate::fields::micros;
 
 /// Messages that are asked for at a time.
 const BATCH: usize = 1000;

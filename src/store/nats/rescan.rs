@@ -53,7 +53,7 @@ impl Core {
         let from = if is_all { 0 } else { scanned.end + 1 };
         let doubts = self.queues().doubts();
         let (mut found, mut old) = (Found::default(), Vec::new());
-        let now = crate::store::codec::micros(std::time::SystemTime::now());
+        let now = crate::fields::micros(std::time::SystemTime::now());
         let end = self.link.scan(StreamName::Uplinks, from, |seen| {
             if let Some(at) = seen.milestone() {
                 if at.saturating_add(MILESTONES) < now {

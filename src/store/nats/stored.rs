@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use crate::device::DeviceId;
-use crate::store::codec::{DecodeError, Decoder, Encoder};
+use crate::fields::{DecodeError, Decoder, Encoder};
 use crate::store::format::{decode_uplink, encode_uplink};
 use crate::store::records::{BodyHash, KeyedAnswer, QueuedUplink};
 

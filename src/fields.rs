@@ -1,40 +1,47 @@
-//! Bytes of a record: fields one after the other, numbers in LEB128, texts and bytes behind their length.
+//! Fields one after the other, numbers in LEB128, texts and bytes behind their length: what is stored, and what replicas say to
+//! each other.
+//!
+//! Reading takes no more memory than there are bytes, whatever they say of their lengths.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// A record cannot be read.
+/// Bytes cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(super) enum DecodeError {
-    #[error("the record has version {0}, which this program does not know")]
+pub(crate) enum DecodeError {
+    #[error("it has version {0}, which this program does not know")]
     Version(u8),
-    #[error("the record ends too early")]
+    #[error("it ends too early")]
     Short,
-    #[error("the record is followed by something")]
+    #[error("it is followed by something")]
     Long,
-    #[error("the record's {0} is not one")]
+    #[error("its {0} is not one")]
     Field(&'static str),
 }
 
 /// Writes fields.
-pub(super) struct Encoder(Vec<u8>);
+pub(crate) struct Encoder(Vec<u8>);
 
 impl Encoder {
-    /// A record of this version, with room for this many bytes.
-    pub(super) fn new(version: u8, room: usize) -> Self {
+    /// Fields behind their version, with room for this many bytes.
+    pub(crate) fn new(version: u8, room: usize) -> Self {
         let mut bytes = Vec::with_capacity(room);
         bytes.push(version);
         Self(bytes)
     }
 
-    pub(super) fn byte(&mut self, byte: u8) {
+    pub(crate) fn byte(&mut self, byte: u8) {
         self.0.push(byte);
     }
 
-    pub(super) fn fixed(&mut self, bytes: &[u8]) {
+    pub(crate) fn flag(&mut self, flag: bool) {
+        self.byte(flag.into());
+    }
+
+    pub(crate) fn fixed(&mut self, bytes: &[u8]) {
         self.0.extend_from_slice(bytes);
     }
 
-    pub(super) fn number(&mut self, mut number: u64) {
+    pub(crate) fn number(&mut self, mut number: u64) {
         while number >= 0x80 {
             self.0.push(number as u8 | 0x80);
             number >>= 7;
@@ -42,37 +49,53 @@ impl Encoder {
         self.0.push(number as u8);
     }
 
-    pub(super) fn bytes(&mut self, bytes: &[u8]) {
+    pub(crate) fn bytes(&mut self, bytes: &[u8]) {
         self.number(bytes.len() as u64);
         self.fixed(bytes);
     }
 
-    pub(super) fn text(&mut self, text: &str) {
+    pub(crate) fn text(&mut self, text: &str) {
         self.bytes(text.as_bytes());
     }
 
-    pub(super) fn time(&mut self, time: SystemTime) {
+    pub(crate) fn time(&mut self, time: SystemTime) {
         self.number(micros(time));
     }
 
-    pub(super) fn option<T>(&mut self, option: Option<T>, write: impl FnOnce(&mut Self, T)) {
-        self.byte(option.is_some().into());
+    /// In whole milliseconds.
+    pub(crate) fn duration(&mut self, duration: Duration) {
+        self.number(duration.as_millis().try_into().unwrap_or(u64::MAX));
+    }
+
+    pub(crate) fn option<T>(&mut self, option: Option<T>, write: impl FnOnce(&mut Self, T)) {
+        self.flag(option.is_some());
         if let Some(value) = option {
             write(self, value);
         }
     }
 
-    pub(super) fn finish(self) -> Vec<u8> {
+    pub(crate) fn list<T>(
+        &mut self,
+        items: impl ExactSizeIterator<Item = T>,
+        mut write: impl FnMut(&mut Self, T),
+    ) {
+        self.number(items.len() as u64);
+        for item in items {
+            write(self, item);
+        }
+    }
+
+    pub(crate) fn finish(self) -> Vec<u8> {
         self.0
     }
 }
 
 /// Reads fields in the order in which they were written.
-pub(super) struct Decoder<'a>(&'a [u8]);
+pub(crate) struct Decoder<'a>(&'a [u8]);
 
 impl<'a> Decoder<'a> {
-    /// A record that must have this version.
-    pub(super) fn new(bytes: &'a [u8], version: u8) -> Result<Self, DecodeError> {
+    /// Fields that must have this version.
+    pub(crate) fn new(bytes: &'a [u8], version: u8) -> Result<Self, DecodeError> {
         match bytes.split_first() {
             None => Err(DecodeError::Short),
             Some((found, rest)) if *found == version => Ok(Self(rest)),
@@ -80,19 +103,37 @@ impl<'a> Decoder<'a> {
         }
     }
 
-    pub(super) fn byte(&mut self) -> Result<u8, DecodeError> {
+    /// What is left of others.
+    pub(crate) fn behind(rest: &'a [u8]) -> Self {
+        Self(rest)
+    }
+
+    /// How many bytes are left.
+    pub(crate) fn left(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(crate) fn byte(&mut self) -> Result<u8, DecodeError> {
         let (first, rest) = self.0.split_first().ok_or(DecodeError::Short)?;
         self.0 = rest;
         Ok(*first)
     }
 
-    pub(super) fn fixed<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
+    pub(crate) fn flag(&mut self) -> Result<bool, DecodeError> {
+        match self.byte()? {
+            0 => Ok(false),
+            1 => Ok(true),
+            _ => Err(DecodeError::Field("flag")),
+        }
+    }
+
+    pub(crate) fn fixed<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
         let (first, rest) = self.0.split_first_chunk().ok_or(DecodeError::Short)?;
         self.0 = rest;
         Ok(*first)
     }
 
-    pub(super) fn number(&mut self) -> Result<u64, DecodeError> {
+    pub(crate) fn number(&mut self) -> Result<u64, DecodeError> {
         let mut number = 0;
         for shift in (0..).step_by(7) {
             let byte = self.byte()?;
@@ -108,22 +149,26 @@ impl<'a> Decoder<'a> {
         Ok(number)
     }
 
-    pub(super) fn bytes(&mut self) -> Result<&'a [u8], DecodeError> {
+    pub(crate) fn bytes(&mut self) -> Result<&'a [u8], DecodeError> {
         let length = usize::try_from(self.number()?).map_err(|_| DecodeError::Short)?;
         let (first, rest) = self.0.split_at_checked(length).ok_or(DecodeError::Short)?;
         self.0 = rest;
         Ok(first)
     }
 
-    pub(super) fn text(&mut self) -> Result<&'a str, DecodeError> {
+    pub(crate) fn text(&mut self) -> Result<&'a str, DecodeError> {
         std::str::from_utf8(self.bytes()?).map_err(|_| DecodeError::Field("text"))
     }
 
-    pub(super) fn time(&mut self) -> Result<SystemTime, DecodeError> {
+    pub(crate) fn duration(&mut self) -> Result<Duration, DecodeError> {
+        self.number().map(Duration::from_millis)
+    }
+
+    pub(crate) fn time(&mut self) -> Result<SystemTime, DecodeError> {
         self.number().map(from_micros)
     }
 
-    pub(super) fn option<T>(
+    pub(crate) fn option<T>(
         &mut self,
         read: impl FnOnce(&mut Self) -> Result<T, DecodeError>,
     ) -> Result<Option<T>, DecodeError> {
@@ -134,7 +179,7 @@ impl<'a> Decoder<'a> {
         }
     }
 
-    pub(super) fn finish(self) -> Result<(), DecodeError> {
+    pub(crate) fn finish(self) -> Result<(), DecodeError> {
         if self.0.is_empty() {
             Ok(())
         } else {
@@ -144,13 +189,13 @@ impl<'a> Decoder<'a> {
 }
 
 /// Microseconds since the epoch; 0 for what lies before it.
-pub(super) fn micros(time: SystemTime) -> u64 {
+pub(crate) fn micros(time: SystemTime) -> u64 {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// The other way round, ending where the platform's time ends.
-pub(super) fn from_micros(micros: u64) -> SystemTime {
+pub(crate) fn from_micros(micros: u64) -> SystemTime {
     let since = Duration::from_micros(micros);
     UNIX_EPOCH.checked_add(since).unwrap_or(UNIX_EPOCH)
 }
