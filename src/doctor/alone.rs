@@ -215,7 +215,7 @@ impl Alone<'_> {
         let begun = notes.begin(StepName::Publish);
         let (connector, topic) = (&outlet.connector, &outlet.topic);
         let uplink = message.uplink(device);
-        let publish = match uplink::compose(connector, topic, wire.version(), &uplink) {
+        let publish = match uplink::compose(connector, topic, wire.version(), uplink) {
             Ok(publish) => publish,
             Err(error) => return notes.end(begun, not_carried(&error.to_string())),
         };

@@ -192,7 +192,8 @@ impl Beside<'_> {
         let uplink = message.uplink(&self.device.id);
         let version = now.version.unwrap_or(MqttVersion::V5);
         let (connector, topic) = (&self.device.connector, &self.device.topic);
-        let topic = uplink::compose(connector, topic, version, &uplink).map(|sent| sent.topic);
+        let topic =
+            uplink::compose(connector, topic, version, uplink.clone()).map(|sent| sent.topic);
         let delivered = self.uplinks.deliver(uplink, Wishes::wait(limit)).await;
         let finding = judge_delivery(delivered, version);
         // Whoever has sent it knows which secrets stand in the topic: a session obeys orders before it sends.

@@ -3,20 +3,18 @@
 
 use std::fmt::Debug;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use futures_util::future::BoxFuture;
 
-use super::check::check_for;
-use super::confirm::{check_wishes, shape};
 use super::error::UplinkError;
 use super::fallback::Fallback;
 use super::key::{self, IdempotencyKey};
+use super::prepare::prepare;
 use super::receipt::Receipt;
 use super::road::Order;
 use super::{Accepted, Uplinks, Wishes, drain};
 use crate::device::DeviceId;
-use crate::message::{Uplink, UplinkId};
+use crate::message::Uplink;
 use crate::profile::UplinkTopic;
 use crate::registry::Connector;
 use crate::store::Engine;
@@ -60,18 +58,12 @@ impl Uplinks {
         let _ = self.road.away.set(away);
     }
 
-    /// Whether there is such a device whose session is not here.
-    pub(super) fn is_away(&self, id: &DeviceId) -> bool {
-        let away = self.road.away.get();
-        away.is_some_and(|away| away.away(id).is_some())
-    }
-
+    /// Stores an uplink of a device whose session is not here. One that nobody has is an unknown device.
     pub(super) async fn store_away(
         &self,
-        mut uplink: Uplink,
+        uplink: Uplink,
         wishes: Wishes,
     ) -> Result<Accepted, UplinkError> {
-        let store = self.road.store.clone().ok_or(UplinkError::NoStore)?;
         let away = self.road.away.get();
         let Some(device) = away.and_then(|away| away.away(&uplink.device)) else {
             return Err(UplinkError::UnknownDevice(uplink.device));
@@ -79,20 +71,9 @@ impl Uplinks {
         if device.leaving {
             return Err(UplinkError::Leaving);
         }
-        check_wishes(&device.connector, &wishes)?;
-        let publish = check_for(&device.connector, &device.topic, None, &uplink)?;
-        let posted = (wishes.key.as_ref()).map(|_| key::fingerprint(&uplink, &wishes.parameters));
-        let id = UplinkId::new();
-        let shaped = shape(&device.connector.profile, &publish, &wishes, id)?;
-        uplink.payload = shaped.payload;
-        let order = Order {
-            id,
-            accepted_at: SystemTime::now(),
-            qos: publish.qos,
-            expects_answer: shaped.ack_id.is_some(),
-            uplink,
-        };
-        let keyed = wishes.key.zip(posted);
+        let store = self.road.store.clone().ok_or(UplinkError::NoStore)?;
+        let prepared = prepare(&device.connector, &device.topic, None, uplink, &wishes)?;
+        let (order, keyed) = (prepared.order, wishes.key.zip(prepared.posted));
         // A client that goes away must not leave its key in flight.
         let road = Arc::clone(&self.road);
         let storing = self.road.tasks.spawn(async move {

@@ -2,6 +2,7 @@
 //! broker has confirmed it, or when it is on disk.
 //!
 //! - [`check`]: what may be published, as a pure function
+//! - [`compose`], `prepare`: the message that an uplink becomes
 //! - [`Uplinks`]: submit, wait, store what cannot be confirmed in time
 //! - [`Lane`]: the order of one device's uplinks between memory and the store
 //! - `road`: directly, by way of the store, or both
@@ -23,6 +24,7 @@ mod feed;
 mod key;
 mod lane;
 mod platform;
+mod prepare;
 mod receipt;
 mod road;
 mod trace;
@@ -31,7 +33,7 @@ mod traveller;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -49,20 +51,20 @@ pub use key::{IdempotencyKey, KeyFormError, MAX_KEY_BYTES};
 use lane::Door;
 pub use lane::Lane;
 pub use platform::{MAX_KEPT_BYTES, PlatformOutcome, Verdict};
+pub use prepare::compose;
+use prepare::{Prepared, prepare};
 pub use receipt::Receipt;
 
-use crate::broker::MqttVersion;
 use crate::device::DeviceId;
 use crate::message::{Uplink, UplinkId};
-use crate::profile::UplinkTopic;
-use crate::registry::{self, Device, Registry};
-use crate::session::{Publish, State, SubmitError};
+use crate::registry::{Device, Registry};
+use crate::session::{State, SubmitError};
 use crate::store::Engine;
-use crate::store::records::{Backlog, BodyHash, ReceiptStatus};
+use crate::store::records::{Backlog, ReceiptStatus};
 use crate::tally::Answered;
 use crate::telemetry::Tracer;
 use receipt::RecentReceipts;
-use road::{Order, Road, confirmed};
+use road::{Road, confirmed};
 use traveller::Traveller;
 
 /// The road out, for all devices.
@@ -130,21 +132,6 @@ impl Accepted {
             ReceiptStatus::Unknown => Answered::Unconfirmed,
         }
     }
-}
-
-/// The message that an uplink becomes of a device without a session: checked, and in the form that the platform expects.
-/// `spoken` is the version of MQTT on the connection that it is for.
-pub fn compose(
-    connector: &registry::Connector,
-    topic: &UplinkTopic,
-    spoken: MqttVersion,
-    uplink: &Uplink,
-) -> Result<Publish, UplinkError> {
-    let mut publish = check::check_for(connector, topic, Some(spoken), uplink)?;
-    let wishes = Wishes::wait(Duration::ZERO);
-    let shaped = confirm::shape(&connector.profile, &publish, &wishes, UplinkId::new())?;
-    publish.payload = shaped.payload;
-    Ok(publish)
 }
 
 impl Uplinks {
@@ -252,10 +239,8 @@ impl Uplinks {
         let began = Instant::now();
         let device = match self.enter(&uplink.device, began + wishes.wait).await {
             Ok(device) => device,
-            // It has just left.
-            Err(UplinkError::UnknownDevice(id)) if self.is_away(&id) => {
-                return self.store_away(uplink, wishes).await;
-            }
+            // It may have just left.
+            Err(UplinkError::UnknownDevice(_)) => return self.store_away(uplink, wishes).await,
             Err(error) => return Err(error),
         };
         let span = self.road.tracer.get();
@@ -300,29 +285,16 @@ impl Uplinks {
     async fn deliver_for(
         &self,
         device: &Traveller,
-        mut uplink: Uplink,
+        uplink: Uplink,
         wishes: Wishes,
         began: Instant,
     ) -> Result<Accepted, UplinkError> {
-        confirm::check_wishes(&device.connector, &wishes)?;
-        let mut publish = check(device, &uplink)?;
         let until = began + wishes.wait;
-        // Of what was posted: the id in what is published is another one each time.
-        let posted = (wishes.key.as_ref()).map(|_| key::fingerprint(&uplink, &wishes.parameters));
-        let id = UplinkId::new();
-        let shaped = confirm::shape(&device.connector.profile, &publish, &wishes, id)?;
-        publish.payload = shaped.payload.clone();
-        uplink.payload = shaped.payload;
-        let ack_id = shaped.ack_id.as_deref();
+        let spoken = device.session.status().spoken();
+        let prepared = prepare(&device.connector, &device.topic, spoken, uplink, &wishes)?;
+        let (id, ack_id) = (prepared.order.id, prepared.ack_id.as_deref());
         let awaited = self.road.expect(device, id, ack_id, &wishes)?;
-        let order = Order {
-            id,
-            accepted_at: SystemTime::now(),
-            qos: publish.qos,
-            expects_answer: ack_id.is_some(),
-            uplink,
-        };
-        let accepted = self.accept(device, publish, order, posted, &wishes).await?;
+        let accepted = self.accept(device, prepared, &wishes).await?;
         match awaited {
             Some(awaited) => {
                 let confirmed = self.road.confirm(accepted, awaited, until, device);
@@ -336,11 +308,15 @@ impl Uplinks {
     async fn accept(
         &self,
         device: &Traveller,
-        publish: Publish,
-        order: Order,
-        posted: Option<BodyHash>,
+        prepared: Prepared,
         wishes: &Wishes,
     ) -> Result<Accepted, UplinkError> {
+        let Prepared {
+            order,
+            publish,
+            posted,
+            ack_id: _,
+        } = prepared;
         if let (Some(key), Some(posted)) = (&wishes.key, posted) {
             let (key, wishes) = (key.clone(), wishes.clone());
             let keyed = self.road.deliver_keyed(device, order, key, posted, wishes);
