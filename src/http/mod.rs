@@ -43,6 +43,7 @@ mod prefer;
 mod problem;
 mod query;
 mod rate_limit;
+mod receipt_form;
 mod receipts;
 mod registration;
 mod secured;

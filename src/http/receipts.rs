@@ -14,7 +14,7 @@ use super::forward::Forward;
 use super::guard::Guard;
 use super::openapi::{BadRequest, InternalError, StoreUnreadable, UnknownUplink};
 use super::problem::{Kind, Problem};
-use super::uplinks::{ReceiptBody, receipt_response};
+use super::receipt_form::{ReceiptBody, receipt_response};
 use super::{path, query};
 use crate::access::{Caller, Scope};
 use crate::device::DeviceId;

@@ -10,7 +10,7 @@ use super::line::reference_schema;
 use crate::device::DeviceId;
 use crate::http::forward::{Delivered, HttpAnswer};
 use crate::http::problem::{Problem, ProblemBody};
-use crate::http::uplinks::{IDEMPOTENCY_REPLAYED, ReceiptBody, location};
+use crate::http::receipt_form::{IDEMPOTENCY_REPLAYED, ReceiptBody, location};
 use crate::store::records::ReceiptStatus;
 use crate::uplink::Accepted;
 

@@ -20,7 +20,7 @@ use super::route::{Admitted, OfOwner};
 use crate::cluster::Answerer;
 use crate::device::DeviceId;
 use crate::http::problem::{Kind, Problem, ProblemKind};
-use crate::http::{Api, path, uplinks};
+use crate::http::{Api, path, receipt_form};
 use crate::message::Uplink;
 use crate::registry::Registry;
 use crate::uplink::{UplinkError, Uplinks, Wishes};
@@ -77,7 +77,7 @@ impl Parts {
             Ok(Ask::Receipt(id)) => {
                 let receipt = self.uplinks.recent_receipt(id);
                 Answer::Receipt(receipt.map(|receipt| {
-                    let json = uplinks::receipt_json(&receipt);
+                    let json = receipt_form::receipt_json(&receipt);
                     (receipt.device, json.into())
                 }))
             }
@@ -96,7 +96,7 @@ impl Parts {
         wishes.wait = wishes.wait.min(self.forward.limits.max_wait);
         let confirm_platform = wishes.confirm_platform;
         let response = match self.uplinks.deliver(uplink, wishes).await {
-            Ok(accepted) => uplinks::answer(&accepted, confirm_platform),
+            Ok(accepted) => receipt_form::answer(&accepted, confirm_platform),
             // Wherever it goes: what ends here has not taken it.
             Err(UplinkError::Closing) => return Answer::NotHere,
             Err(error) if self.forward.has_left(&device, &error) => return Answer::NotHere,
