@@ -9,7 +9,7 @@ use crate::config::Config;
 #[cfg(not(feature = "nats"))]
 use super::StartError;
 #[cfg(feature = "nats")]
-use super::{STORE_PATIENCE, StartError};
+use super::{StartError, store::STORE_PATIENCE};
 
 /// Connects to the cluster, where the store is one that replicas share.
 #[cfg(feature = "nats")]

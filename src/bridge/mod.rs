@@ -5,17 +5,16 @@ mod member;
 mod open_files;
 mod others;
 mod reload;
+mod sinks;
+mod store;
 mod traces;
 
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use futures_util::TryFutureExt;
-use futures_util::future::BoxFuture;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -27,27 +26,24 @@ pub use reload::Reloader;
 
 use crate::access::Access;
 use crate::config::Config;
-use crate::device::{ConnectorName, DeviceId};
-use crate::downlink::{self, Hub, Intake};
+use crate::device::ConnectorName;
+use crate::downlink;
 use crate::fleet::{self, Draft, DraftError, Fleet, Holder, Parts, Share, Whereabouts};
 use crate::http::{
     self, Api, BodyPace, HttpLimits, Listener, ListenerHandle, Members, Observer, Served,
 };
 use crate::identity::Sealing;
 use crate::keyring::{Keyring, KeyringError};
-use crate::message::Downlink;
 use crate::observe::{self, Health, Metrics, Sources, StoreHealth};
 use crate::registry::Registry;
-use crate::session::{AckSink, Budget, ConnectGate, DownlinkSink, NotTaken, Shared};
-use crate::store::{Embedded, Engine, OpenError};
+use crate::session::{AckSink, Budget, ConnectGate, DownlinkSink, Shared};
+use crate::store::{Engine, OpenError};
 use crate::tally::Tally;
 use crate::telemetry::{self, Exporter, Tracer};
 use crate::uplink::Uplinks;
 use crate::vault::{Vault, VaultError};
+use sinks::{IntoHub, IntoUplinks};
 
-/// How long the bridge waits for a nats-server that starts with it.
-#[cfg(feature = "nats")]
-const STORE_PATIENCE: Duration = Duration::from_secs(30);
 /// How long requests may still wait for the broker after the shutdown began.
 const GRACE: Duration = Duration::from_secs(3);
 /// How long requests may then take to be stored and answered.
@@ -126,8 +122,8 @@ impl Bridge {
             true => Share::of_member(),
             false => Share::alone(),
         });
-        let store = open_store(config, &share).await?;
-        let hub = Arc::new(hub(config, store.clone()));
+        let store = store::open(config, &share).await?;
+        let hub = Arc::new(store::hub(config, store.clone()));
         let (intake, writer) = downlink::intake(&hub);
         let acks = Arc::new(IntoUplinks::default());
         let shared = shared(config, Arc::new(IntoHub(intake)), acks.clone());
@@ -146,7 +142,7 @@ impl Bridge {
             uplinks.trace(Arc::clone(tracer));
         }
         // Before any session runs.
-        let _ = acks.0.set(uplinks.clone());
+        acks.lead(uplinks.clone());
         let vault = store.clone().map(|store| {
             let sealing = Sealing::new(config.store.encryption_key.clone());
             Arc::new(Vault::new(store, sealing))
@@ -373,17 +369,6 @@ impl Bridge {
     }
 }
 
-fn hub(config: &Config, store: Option<Arc<dyn Engine>>) -> Hub {
-    match store {
-        Some(store) => Hub::with_history(downlink::Limits::CACHE, store),
-        None => Hub::new(downlink::Limits {
-            events: config.downlinks.history,
-            bytes: config.downlinks.history_bytes,
-            ..downlink::Limits::default()
-        }),
-    }
-}
-
 /// What all sessions share.
 fn shared(config: &Config, downlinks: Arc<dyn DownlinkSink>, acks: Arc<dyn AckSink>) -> Shared {
     Shared {
@@ -413,46 +398,6 @@ pub fn verify(config: &Config) -> Result<Vec<PlanWarning>, Vec<PlanError>> {
             Err(errors.chain(planned.err().unwrap_or_default()).collect())
         }
     }
-}
-
-#[derive(Default)]
-struct IntoUplinks(OnceLock<Uplinks>);
-
-impl AckSink for IntoUplinks {
-    fn answered(&self, device: &DeviceId, payload: Bytes) {
-        if let Some(uplinks) = self.0.get() {
-            uplinks.platform_answered(device, &payload);
-        }
-    }
-}
-
-struct IntoHub(Intake);
-
-impl DownlinkSink for IntoHub {
-    fn accept(&self, downlinks: Arc<[Downlink]>) -> BoxFuture<'static, Result<(), NotTaken>> {
-        let taken = self.0.accept(downlinks);
-        Box::pin(taken.map_err(|error| NotTaken(error.to_string().into())))
-    }
-}
-
-async fn open_store(
-    config: &Config,
-    share: &Arc<Share>,
-) -> Result<Option<Arc<dyn Engine>>, StartError> {
-    #[cfg(feature = "nats")]
-    if let Some(servers) = &config.store.servers {
-        let limits = config.store.limits;
-        let holding = Arc::clone(share);
-        let store = crate::store::Nats::open(servers, limits, STORE_PATIENCE, holding).await;
-        return Ok(Some(Arc::new(store.map_err(StartError::Nats)?)));
-    }
-    #[cfg(not(feature = "nats"))]
-    let _ = share;
-    let Some(path) = &config.store.path else {
-        return Ok(None);
-    };
-    let store = Embedded::open(path, config.store.limits).map_err(StartError::Store)?;
-    Ok(Some(Arc::new(store)))
 }
 
 fn listen(key: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
