@@ -2,6 +2,7 @@
 //!
 //! A follower that has lost its connection goes on behind the last message that it has seen, so nothing is left out.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -18,12 +19,31 @@ use crate::store::shared::RecordChange;
 
 /// Follows the downlinks behind a place, until the end.
 pub(super) async fn downlinks(core: Arc<Core>, after: u64) {
-    let mut after = after;
+    follow(&core, StreamName::Downlinks, after, downlinks_on).await;
+}
+
+/// Follows the records behind a place, until the end.
+pub(super) async fn records(core: Arc<Core>, after: u64) {
+    follow(&core, StreamName::Records, after, records_on).await;
+}
+
+/// Follows a stream behind a place by what reads on over one connection, until the end.
+async fn follow(
+    core: &Core,
+    stream: StreamName,
+    mut after: u64,
+    mut read_on: impl AsyncFnMut(&Core, Arc<Conn>, &mut u64) -> Result<Infallible, Failure>,
+) {
     let following = async {
         loop {
             let conn = core.link.usable().await;
-            let Err(failure) = downlinks_on(&core, conn, &mut after).await;
-            tracing::debug!(?failure, "the downlinks are not followed for a moment");
+            let Err(failure) = async {
+                rewind(&conn, stream, &mut after).await?;
+                read_on(core, Arc::clone(&conn), &mut after).await
+            }
+            .await;
+            let stream = stream.word();
+            tracing::debug!(stream, ?failure, "the stream is not followed for a moment");
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     };
@@ -37,8 +57,7 @@ async fn downlinks_on(
     core: &Core,
     conn: Arc<Conn>,
     after: &mut u64,
-) -> Result<std::convert::Infallible, Failure> {
-    rewind(&conn, StreamName::Downlinks, after).await?;
+) -> Result<Infallible, Failure> {
     let mut reader = Reader::open(conn, StreamName::Downlinks, *after + 1, false).await?;
     loop {
         let seen = reader.next(|seen| {
@@ -98,29 +117,7 @@ fn take_downlink(core: &Core, seen: &Seen<'_>) -> Option<StoredDownlink> {
     decoded.ok()
 }
 
-/// Follows the records behind a place, until the end.
-pub(super) async fn records(core: Arc<Core>, after: u64) {
-    let mut after = after;
-    let following = async {
-        loop {
-            let conn = core.link.usable().await;
-            let Err(failure) = records_on(&core, conn, &mut after).await;
-            tracing::debug!(?failure, "the records are not followed for a moment");
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-    };
-    tokio::select! {
-        () = core.end.cancelled() => {}
-        never = following => never,
-    }
-}
-
-async fn records_on(
-    core: &Core,
-    conn: Arc<Conn>,
-    after: &mut u64,
-) -> Result<std::convert::Infallible, Failure> {
-    rewind(&conn, StreamName::Records, after).await?;
+async fn records_on(core: &Core, conn: Arc<Conn>, after: &mut u64) -> Result<Infallible, Failure> {
     let mut reader = Reader::open(conn, StreamName::Records, *after + 1, true).await?;
     loop {
         let seen = reader.next(|seen| (seen.place, take_record(core, &seen)));
@@ -137,7 +134,7 @@ async fn records_on(
 /// Takes in what became of a record, and says what is to be told of it: what this process has written is known.
 fn take_record(core: &Core, seen: &Seen<'_>) -> Option<RecordChange> {
     let (kind, key) = record_of(seen.subject)?;
-    let is_there = !super::handle::is_removed(seen.header);
+    let is_there = !super::record::is_removed(seen.header);
     let is_news = core
         .records()
         .apply((kind, key.clone()), seen.place, is_there);

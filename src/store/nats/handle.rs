@@ -5,17 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
-use async_nats::jetstream::message::StreamMessage;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::TaskTracker;
 
 use super::appender::mark;
 use super::core::{Append, Core, closed, lock};
-use super::link::{Message, header};
-use super::names::{StreamName, device_of};
-use super::queues::Slot;
-use super::stored::decode_queued;
+use super::lookup::READS;
+use super::names::StreamName;
 use super::writer::{Change, Order};
 use crate::device::DeviceId;
 use crate::fields::from_micros;
@@ -23,7 +20,7 @@ use crate::message::{Downlink, UplinkId};
 use crate::store::engine::{
     Answer, DownlinkHistory, Engine, IdempotencyKeys, ReceiptLog, Records, StoreError, UplinkQueue,
 };
-use crate::store::format::{decode_answer, decode_downlink, decode_receipt};
+use crate::store::format::decode_receipt;
 use crate::store::health::{Counters, Health};
 use crate::store::records::{
     Backlog, Begun, BodyHash, HistoryPage, KeyedAnswer, QueuedUplink, ReadLimit, ReceiptRecord,
@@ -38,17 +35,6 @@ pub struct Nats {
     pub(super) tasks: TaskTracker,
 }
 
-/// Messages that are asked for at a time.
-const READS: usize = 32;
-
-/// The header of a record that was removed.
-const REMOVED: &str = "removed";
-
-/// Whether a record's last message, with this header, says that it was removed.
-pub(super) fn is_removed(header: Option<&str>) -> bool {
-    header == Some(REMOVED)
-}
-
 impl fmt::Debug for Nats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let health = self.core.link.health();
@@ -57,175 +43,6 @@ impl fmt::Debug for Nats {
 }
 
 impl Core {
-    /// An uplink as it lies in the stream; nothing when it was settled meanwhile.
-    pub(super) async fn queued(
-        &self,
-        device: DeviceId,
-        seq: u64,
-        mut slot: Slot,
-    ) -> Result<Option<QueuedUplink>, StoreError> {
-        let message = loop {
-            let message = self.link.get(StreamName::Uplinks, slot.place).await?;
-            let found = message.and_then(|message| {
-                let header = header(&message.headers)?;
-                let (_, there) = Slot::read(slot.conn, slot.place, header)?;
-                (there.id == slot.id).then_some(message)
-            });
-            if let Some(message) = found {
-                break message;
-            }
-            let queues = self.queues();
-            match queues.slot(&device, seq) {
-                None => return Ok(None),
-                Some(_) if queues.is_settling(&device, seq) => return Ok(None),
-                // It was found elsewhere meanwhile: whoever reads on must not pass it by.
-                Some(known) if known != slot => slot = known,
-                Some(_) => {
-                    drop(queues);
-                    // Nothing is taken for gone because it was not found once: the whole stream is looked through.
-                    let _ = self.to_writer.send(Order::Rescan(None));
-                    return Err(StoreError::Unavailable {
-                        cause: "a queued uplink is not where it was, and is being looked for"
-                            .into(),
-                    });
-                }
-            }
-        };
-        let decoded = decode_queued(device.clone(), seq, &message.payload);
-        match decoded {
-            Ok((uplink, _)) => Ok(Some(uplink)),
-            // It stays where it is: one that cannot be read must neither be lost nor hold up those behind it.
-            Err(error) => {
-                tracing::error!(%device, seq, %error, "a queued uplink cannot be read");
-                Ok(None)
-            }
-        }
-    }
-
-    /// What is kept for a key, if it is not too old.
-    async fn kept(
-        &self,
-        device: &DeviceId,
-        key: &str,
-        body: &BodyHash,
-    ) -> Result<Option<Begun>, StoreError> {
-        let subject = self.link.names.key(device, key);
-        let last = self.link.last(StreamName::Keys, &subject).await?;
-        let stored = last.and_then(|message| decode_answer(&message.payload).ok());
-        let age = |at: SystemTime| SystemTime::now().duration_since(at).unwrap_or_default();
-        let stored = stored.filter(|s| age(s.finished_at) <= self.limits.keys.age);
-        Ok(stored.map(|stored| {
-            if stored.body == *body {
-                Begun::Finished(stored.answer)
-            } else {
-                Begun::OtherBody
-            }
-        }))
-    }
-
-    async fn begin(
-        &self,
-        device: &DeviceId,
-        key: &str,
-        body: BodyHash,
-    ) -> Result<Begun, StoreError> {
-        self.check()?;
-        // Before the server, which may still have an earlier answer: that the uplink is queued.
-        if let Some(known) = self.marks.answered(device, key, &body) {
-            return Ok(known);
-        }
-        if let Some(known) = self.kept(device, key, &body).await? {
-            return Ok(known);
-        }
-        let begun = self.marks.begin(device, key, body);
-        if begun != Begun::New {
-            return Ok(begun);
-        }
-        let mut mark = Marked {
-            core: self,
-            device,
-            key,
-            is_kept: false,
-        };
-        // Once more: the one who had the mark may have finished between the look and the mark.
-        match self.kept(device, key, &body).await? {
-            Some(known) => Ok(known),
-            None => {
-                mark.is_kept = true;
-                Ok(Begun::New)
-            }
-        }
-    }
-
-    async fn history(
-        &self,
-        devices: Arc<[DeviceId]>,
-        after: u64,
-        limit: ReadLimit,
-    ) -> Result<HistoryPage, StoreError> {
-        self.check()?;
-        let page = self.histories().page(&devices, after, limit);
-        let events = stream::iter(page.events).map(|(cursor, device)| async move {
-            let place = cursor - self.origin;
-            let message = self.link.get(StreamName::Downlinks, place).await?;
-            Ok::<_, StoreError>((cursor, device, message))
-        });
-        let events: Vec<_> = events.buffered(READS).try_collect().await?;
-        let mut read = HistoryPage {
-            events: Vec::with_capacity(events.len()),
-            until: page.until,
-            fallen: page.fallen,
-        };
-        for (cursor, device, message) in events {
-            let of_device =
-                |message: &StreamMessage| device_of(&message.subject).as_ref() == Some(&device);
-            let Some(message) = message.filter(of_device) else {
-                // The server has let it go first.
-                self.histories().mark(&device, cursor);
-                read.fallen = read.fallen.max(Some(cursor));
-                continue;
-            };
-            match decode_downlink(device.clone(), cursor, &message.payload) {
-                Ok(event) => read.events.push(event),
-                Err(error) => {
-                    tracing::error!(%device, cursor, %error, "a downlink cannot be read");
-                }
-            }
-        }
-        Ok(read)
-    }
-
-    async fn record(&self, kind: RecordKind, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        self.check()?;
-        if !self.records().has(&(kind as u8, key.to_owned())) {
-            return Ok(None);
-        }
-        let subject = self.link.names.record(kind, key);
-        let last = self.link.last(StreamName::Records, &subject).await?;
-        let present = last.filter(|message| !is_removed(header(&message.headers)));
-        Ok(present.map(|message| message.payload.to_vec()))
-    }
-
-    async fn put_record(
-        &self,
-        kind: RecordKind,
-        key: &str,
-        value: Option<Vec<u8>>,
-    ) -> Result<(), StoreError> {
-        self.check()?;
-        let is_there = value.is_some();
-        let published = self.link.publish(Message {
-            subject: self.link.names.record(kind, key),
-            header: (!is_there).then(|| REMOVED.to_owned()),
-            payload: value.unwrap_or_default().into(),
-            expected: None,
-        });
-        let place = published.await?;
-        let record = (kind as u8, key.to_owned());
-        self.records().apply(record, place, is_there);
-        Ok(())
-    }
-
     async fn forget(&self, device: &DeviceId) -> Result<(), StoreError> {
         self.check()?;
         let names = &self.link.names;
@@ -242,22 +59,6 @@ impl Core {
             .purge(StreamName::Keys, names.keys_of(device))
             .await?;
         Ok(())
-    }
-}
-
-/// Frees a key that was marked for nothing, whatever becomes of the one who asks.
-struct Marked<'a> {
-    core: &'a Core,
-    device: &'a DeviceId,
-    key: &'a str,
-    is_kept: bool,
-}
-
-impl Drop for Marked<'_> {
-    fn drop(&mut self) {
-        if !self.is_kept {
-            self.core.marks.remove(self.device, self.key);
-        }
     }
 }
 

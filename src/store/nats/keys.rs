@@ -1,0 +1,83 @@
+//! Idempotency keys: one request with a key is on its way at a time, and what it was answered is found again.
+
+use std::time::SystemTime;
+
+use super::core::Core;
+use super::names::StreamName;
+use crate::device::DeviceId;
+use crate::store::engine::StoreError;
+use crate::store::format::decode_answer;
+use crate::store::records::{Begun, BodyHash};
+
+impl Core {
+    /// What is kept for a key, if it is not too old.
+    async fn kept(
+        &self,
+        device: &DeviceId,
+        key: &str,
+        body: &BodyHash,
+    ) -> Result<Option<Begun>, StoreError> {
+        let subject = self.link.names.key(device, key);
+        let last = self.link.last(StreamName::Keys, &subject).await?;
+        let stored = last.and_then(|message| decode_answer(&message.payload).ok());
+        let age = |at: SystemTime| SystemTime::now().duration_since(at).unwrap_or_default();
+        let stored = stored.filter(|s| age(s.finished_at) <= self.limits.keys.age);
+        Ok(stored.map(|stored| {
+            if stored.body == *body {
+                Begun::Finished(stored.answer)
+            } else {
+                Begun::OtherBody
+            }
+        }))
+    }
+
+    pub(super) async fn begin(
+        &self,
+        device: &DeviceId,
+        key: &str,
+        body: BodyHash,
+    ) -> Result<Begun, StoreError> {
+        self.check()?;
+        // Before the server, which may still have an earlier answer: that the uplink is queued.
+        if let Some(known) = self.marks.answered(device, key, &body) {
+            return Ok(known);
+        }
+        if let Some(known) = self.kept(device, key, &body).await? {
+            return Ok(known);
+        }
+        let begun = self.marks.begin(device, key, body);
+        if begun != Begun::New {
+            return Ok(begun);
+        }
+        let mut mark = Marked {
+            core: self,
+            device,
+            key,
+            is_kept: false,
+        };
+        // Once more: the one who had the mark may have finished between the look and the mark.
+        match self.kept(device, key, &body).await? {
+            Some(known) => Ok(known),
+            None => {
+                mark.is_kept = true;
+                Ok(Begun::New)
+            }
+        }
+    }
+}
+
+/// Frees a key that was marked for nothing, whatever becomes of the one who asks.
+struct Marked<'a> {
+    core: &'a Core,
+    device: &'a DeviceId,
+    key: &'a str,
+    is_kept: bool,
+}
+
+impl Drop for Marked<'_> {
+    fn drop(&mut self) {
+        if !self.is_kept {
+            self.core.marks.remove(self.device, self.key);
+        }
+    }
+}
