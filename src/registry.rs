@@ -193,3 +193,56 @@ fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
 fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
     lock.write().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+impl Device {
+    /// A device of a profile, on a session that a test plays and that takes so many commands.
+    pub(crate) fn detached(
+        id: &str,
+        profile_name: &str,
+        queue: usize,
+    ) -> (Self, crate::session::Detached) {
+        use crate::profile::{Binding, ScopeValues, builtin};
+
+        let (session, detached) = crate::session::Detached::new(queue);
+        let profile = Profile::parse(builtin(profile_name).unwrap()).unwrap();
+        let id = DeviceId::parse(id).unwrap();
+        let name = ConnectorName::parse(if profile_name == "plain" {
+            "lan"
+        } else {
+            "cloud"
+        })
+        .unwrap();
+        let none = BTreeMap::new();
+        let values = ScopeValues {
+            connector: &name,
+            host: "127.0.0.1",
+            device: Some(&id),
+            secret: None,
+            connector_variables: &none,
+            device_variables: &none,
+        };
+        let topic = Binding::new(&profile, values)
+            .unwrap()
+            .uplink_topic()
+            .unwrap();
+        let connector = Arc::new(Connector {
+            name,
+            profile,
+            profile_name: profile_name.to_owned(),
+            version: None,
+            tally: Default::default(),
+        });
+        let device = Device {
+            lane: Default::default(),
+            signing: Signing::None,
+            registration: Default::default(),
+            tenure: Default::default(),
+            id,
+            connector,
+            session,
+            topic,
+        };
+        (device, detached)
+    }
+}

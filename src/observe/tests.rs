@@ -8,50 +8,13 @@ use futures_util::future::poll_fn;
 
 use super::survey::{Figures, Survey};
 use super::watch::{Seen, Watch};
-use crate::device::{ConnectorName, DeviceId};
-use crate::profile::{Binding, Profile, ScopeValues, builtin};
-use crate::registry::{Connector, Device, Registry, Signing};
+use crate::device::DeviceId;
+use crate::registry::{Device, Registry};
 use crate::session::{Detached, State};
 
 /// A device of the profile `plain`, and its session.
 fn device(id: &str) -> (Device, Detached) {
-    let (session, detached) = Detached::new(1);
-    let profile = Profile::parse(builtin("plain").unwrap()).unwrap();
-    let (id, name) = (
-        DeviceId::parse(id).unwrap(),
-        ConnectorName::parse("lan").unwrap(),
-    );
-    let none = BTreeMap::new();
-    let values = ScopeValues {
-        connector: &name,
-        host: "127.0.0.1",
-        device: Some(&id),
-        secret: None,
-        connector_variables: &none,
-        device_variables: &none,
-    };
-    let topic = Binding::new(&profile, values)
-        .unwrap()
-        .uplink_topic()
-        .unwrap();
-    let connector = Arc::new(Connector {
-        name,
-        profile,
-        profile_name: "plain".to_owned(),
-        version: None,
-        tally: Arc::default(),
-    });
-    let device = Device {
-        registration: Default::default(),
-        tenure: Default::default(),
-        lane: Default::default(),
-        signing: Signing::None,
-        id,
-        connector,
-        session,
-        topic,
-    };
-    (device, detached)
+    Device::detached(id, "plain", 1)
 }
 
 fn ids(seen: &[Seen]) -> Vec<&str> {

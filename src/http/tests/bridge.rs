@@ -11,14 +11,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::access::Access;
 use crate::cluster::Answerer;
-use crate::device::{ConnectorName, DeviceId};
+use crate::device::DeviceId;
 use crate::downlink::{Cursor, Hub, Limits};
 use crate::fleet::{Fleet, Parts, Share};
 use crate::http::{Api, HttpLimits, Members, answerer, router, serve};
 use crate::keyring::Keyring;
 use crate::message::{Downlink, Qos};
-use crate::profile::{Binding, Profile, ScopeValues, builtin};
-use crate::registry::{Connector, Device, Registry, Signing};
+use crate::registry::{Device, Registry, Signing};
 use crate::session::{Detached, Shared};
 use crate::store::Engine;
 use crate::uplink::Uplinks;
@@ -77,7 +76,7 @@ impl Bridge {
             ("other", "plain"),
         ];
         let devices = profiles.map(|(id, profile)| {
-            let (mut device, session) = device(id, profile, 2);
+            let (mut device, session) = Device::detached(id, profile, 2);
             device.signing = signing(&device.id);
             (id, device, session)
         });
@@ -156,7 +155,7 @@ impl Bridge {
 
     /// The member gets a device, whose session the test plays.
     pub(super) fn gets(&self, id: &str) -> Detached {
-        let (device, session) = device(id, "plain", 100);
+        let (device, session) = Device::detached(id, "plain", 100);
         self.registry.insert(Arc::new(device));
         session
     }
@@ -189,47 +188,4 @@ impl Bridge {
             received_at: SystemTime::now(),
         })
     }
-}
-
-fn device(id: &str, profile_name: &str, queue: usize) -> (Device, Detached) {
-    let (session, detached) = Detached::new(queue);
-    let profile = Profile::parse(builtin(profile_name).unwrap()).unwrap();
-    let id = DeviceId::parse(id).unwrap();
-    let name = ConnectorName::parse(if profile_name == "plain" {
-        "lan"
-    } else {
-        "cloud"
-    })
-    .unwrap();
-    let none = BTreeMap::new();
-    let values = ScopeValues {
-        connector: &name,
-        host: "127.0.0.1",
-        device: Some(&id),
-        secret: None,
-        connector_variables: &none,
-        device_variables: &none,
-    };
-    let topic = Binding::new(&profile, values)
-        .unwrap()
-        .uplink_topic()
-        .unwrap();
-    let connector = Arc::new(Connector {
-        name,
-        profile,
-        profile_name: profile_name.to_owned(),
-        version: None,
-        tally: Default::default(),
-    });
-    let device = Device {
-        lane: Default::default(),
-        signing: Signing::None,
-        registration: Default::default(),
-        tenure: Default::default(),
-        id,
-        connector,
-        session,
-        topic,
-    };
-    (device, detached)
 }
