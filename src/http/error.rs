@@ -124,6 +124,9 @@ impl From<Unreached> for Problem {
             Unreached::Unreachable => problem(Kind::NoOwner)
                 .retry_after(1)
                 .hint("GET /v1/cluster shows which replicas there are, and who has what"),
+            Unreached::Unfamiliar => problem(Kind::NoOwner).retry_after(1).hint(
+                "give all replicas the same configuration: GET /v1/cluster shows whether they have it",
+            ),
             Unreached::Silent | Unreached::Stuck => problem(Kind::NoOwner).retry_after(5).hint(
                 "look at what there is before doing it again, where doing it twice does harm",
             ),

@@ -40,6 +40,11 @@ pub(in crate::http) enum Unreached {
         "the replica that has the device's session cannot be reached, and has not lost it yet; nothing was done"
     )]
     Unreachable,
+    /// Whoever should have it does not know it: it has not heard of it yet, or has another configuration. It was not processed.
+    #[error(
+        "the replica that should have the device's session does not know the device; nothing was done"
+    )]
+    Unfamiliar,
     /// It was asked, did not answer, and may still be at work.
     #[error(
         "the replica that has the device's session did not answer, and still has it; whether the request was carried out is \
@@ -142,6 +147,12 @@ impl Forward {
                 Place::Vacant => {}
                 Place::There(member) => {
                     match self.ask(&member, ask(), patience.answer.left()).await {
+                        Ok(Answer::Http(answer))
+                            if answer.is(Kind::UnknownDevice)
+                                && self.members.places.knows(device) =>
+                        {
+                            unreached = Unreached::Unfamiliar;
+                        }
                         Ok(Answer::Http(answer)) if !answer.is(Kind::Closing) => {
                             return Ok(Reached::Answered(*answer));
                         }

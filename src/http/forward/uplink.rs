@@ -80,7 +80,7 @@ impl Forward {
             | Unreached::Unreachable
             | Unreached::Incomplete => Err(unreached.into()),
             Unreached::Stuck => Err(unknown("it still has the device")),
-            Unreached::Nobody | Unreached::Silent | Unreached::Version => {
+            Unreached::Nobody | Unreached::Unfamiliar | Unreached::Silent | Unreached::Version => {
                 // It may have come here meanwhile, and is not waited for once more.
                 let wishes = Wishes {
                     wait: left(),

@@ -117,6 +117,29 @@ async fn an_uplink_that_nobody_takes_is_stored() {
 }
 
 #[tokio::test]
+async fn an_uplink_waits_for_an_owner_that_does_not_know_its_device_yet() {
+    let cluster = Cluster::start(2).await;
+    let _session = cluster.device("pump", 1);
+    cluster.bridges[1].loses("pump");
+    let at = cluster.bridges[0].address;
+    let answer = get(at, "/v1/devices/pump/session").await;
+    let problem = answer.problem(503, "no-owner");
+    let detail = problem["detail"].as_str().unwrap();
+    assert!(detail.contains("does not know the device"), "{detail}");
+    let answer = send(at, PUMP, SHORT, b"1").await;
+    assert_eq!(answer.status, 202, "{answer:?}");
+    assert_eq!(cluster.shelf(), ["1"]);
+    let before = cluster.asked().len();
+    let post = tokio::spawn(async move { send(at, PUMP, PATIENT, b"2").await });
+    while cluster.asked().len() == before {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let mut session = cluster.bridges[1].gets("pump");
+    session.settle(delivered()).await;
+    assert_eq!(post.await.unwrap().status, 200);
+}
+
+#[tokio::test]
 async fn nothing_is_stored_while_an_owner_that_cannot_be_reached_may_be_at_work() {
     let cluster = Cluster::start(2).await;
     let _session = cluster.device("pump", 1);
