@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio::sync::watch;
+
 #[cfg(feature = "nats")]
 pub(super) use crate::cluster::Cluster;
 use crate::config::Config;
@@ -11,11 +13,23 @@ use super::StartError;
 #[cfg(feature = "nats")]
 use super::{StartError, store::STORE_PATIENCE};
 
+/// What this process was given, as the others see it ([`Config::digest`]).
+pub(super) type Configuration = watch::Sender<Arc<str>>;
+
+/// Of one that is alone, nobody asks.
+pub(super) fn configuration(config: &Config) -> Configuration {
+    watch::Sender::new(match config.store.is_shared() {
+        true => config.digest(),
+        false => Arc::default(),
+    })
+}
+
 /// Connects to the cluster, where the store is one that replicas share.
 #[cfg(feature = "nats")]
 pub(super) async fn connect(
     config: &Config,
     tally: &Arc<crate::tally::Tally>,
+    configuration: &Configuration,
 ) -> Result<Option<Cluster>, StartError> {
     let Some(servers) = &config.store.servers else {
         return Ok(None);
@@ -24,6 +38,7 @@ pub(super) async fn connect(
         servers: servers.clone(),
         name: Arc::clone(&config.cluster.name),
         lease: config.cluster.lease,
+        configuration: configuration.subscribe(),
     };
     let connected = Cluster::connect(settings, Arc::clone(&tally.cluster), STORE_PATIENCE).await;
     connected.map(Some).map_err(StartError::Nats)
@@ -42,6 +57,7 @@ mod alone {
     pub(in crate::bridge) async fn connect(
         _: &Config,
         _: &Arc<crate::tally::Tally>,
+        _: &Configuration,
     ) -> Result<Option<Cluster>, StartError> {
         Ok(None)
     }

@@ -161,7 +161,8 @@ impl Bridge {
             keyring: keyring.clone(),
         };
         let fleet = Fleet::plan(config, parts, shared).await?;
-        let cluster = member::connect(config, &tally).await?;
+        let configuration = member::configuration(config);
+        let cluster = member::connect(config, &tally, &configuration).await?;
         let peers = cluster.as_ref().map(member::Cluster::peers);
         let members = peers.map(|peers| Members {
             places: Arc::new(Whereabouts::new(fleet.fleet(), Arc::clone(&peers))),
@@ -197,6 +198,7 @@ impl Bridge {
             Arc::clone(&api.access),
             listener.clone(),
             Arc::clone(&tally),
+            configuration,
         );
         Ok(Self {
             main,

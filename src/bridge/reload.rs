@@ -7,6 +7,7 @@ use sha2::{Digest as _, Sha256};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::member::Configuration;
 use super::{listener_settings, traces};
 use crate::access::Access;
 use crate::config::{Config, Connections, Downlinks, Http, Limits, Store, Telemetry};
@@ -23,6 +24,8 @@ pub struct Reloader {
     access: Arc<Access>,
     listener: ListenerHandle,
     tally: Arc<Tally>,
+    /// Told to the other replicas.
+    configuration: Configuration,
     /// What was configured at the start and stays so until the next one.
     fixed: Arc<[Setting]>,
     listens: SocketAddr,
@@ -40,12 +43,14 @@ impl Reloader {
         access: Arc<Access>,
         listener: ListenerHandle,
         tally: Arc<Tally>,
+        configuration: Configuration,
     ) -> Self {
         Self {
             fleet,
             access,
             listener,
             tally,
+            configuration,
             fixed: fixed(config).into(),
             listens: config.http.listen,
             running: CancellationToken::new(),
@@ -102,6 +107,9 @@ impl Reloader {
         self.access.replace(config.access.clone());
         self.listener.replace(settings);
         let changes = prepared.make().await.map_err(|error| vec![error])?;
+        if self.configuration.receiver_count() > 0 {
+            self.configuration.send_replace(config.digest());
+        }
         let Changes {
             added,
             changed,

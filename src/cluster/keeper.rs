@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::future::{BoxFuture, join_all};
 use futures_util::stream::FuturesUnordered;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::asking::Asking;
@@ -43,6 +43,7 @@ pub(super) struct Keeper {
     pub(super) sessions: Arc<dyn Sessions>,
     pub(super) shown: Arc<Shown>,
     pub(super) tally: Arc<ClusterTally>,
+    pub(super) configuration: watch::Receiver<Arc<str>>,
     pub(super) end: CancellationToken,
 }
 
@@ -105,6 +106,8 @@ pub(super) struct State {
     /// What its last record says.
     pub(super) written: Life,
     pub(super) renewal: Option<Duration>,
+    /// The names of those who were given something else, as it was last said.
+    pub(super) unlike: Vec<Arc<str>>,
 }
 
 impl Keeper {
@@ -124,10 +127,12 @@ impl Keeper {
             heard: now,
             written: Life::Alive,
             renewal: None,
+            unlike: Vec::new(),
         };
         loop {
             let is_ending = self.end.is_cancelled();
             self.work(&mut state, is_ending);
+            self.compare(&mut state);
             self.show(&state);
             if is_ending && self.has_ended(&state) {
                 break;
@@ -233,14 +238,19 @@ impl Keeper {
         }
     }
 
+    /// What it writes of itself.
+    pub(super) fn own(&self, life: Life) -> MemberRecord {
+        let record = MemberRecord::new(&self.me.name, life, self.term.lease);
+        record.configured(Arc::clone(&self.configuration.borrow()))
+    }
+
     fn renew(&self, state: &mut State, is_ending: bool, now: Moment) {
         let life = match is_ending {
             false => Life::Alive,
             true if state.holdings.is_empty() && state.written == Life::Leaving => Life::Gone,
             true => Life::Leaving,
         };
-        let record = MemberRecord::new(&self.me.name, life, self.term.lease);
-        let record = Record::Member(self.me.id.clone(), record);
+        let record = Record::Member(self.me.id.clone(), self.own(life));
         state.is_renewing = true;
         state.written = life;
         state.renew_at = now.after(self.term.interval());

@@ -36,6 +36,8 @@ pub struct Seen {
     pub name: Arc<str>,
     /// What it has a lease on.
     pub partitions: Partitions,
+    /// What it was given ([`Config::digest`](crate::config::Config::digest)).
+    pub configuration: Option<Arc<str>>,
     /// Its lease is over, by the clocks of nats-server and of this machine.
     pub is_silent: bool,
 }
@@ -117,6 +119,7 @@ impl Look {
                 Seen {
                     name: Arc::clone(&record.name),
                     partitions: held.get(id).copied().unwrap_or_default(),
+                    configuration: record.configuration.clone(),
                     is_silent: since_newest > lease || since > lease + SKEW,
                 }
             })
@@ -129,6 +132,17 @@ impl Look {
             members,
             vacant: Partitions::ALL.without(taken),
         }
+    }
+
+    /// The names of those who give signs of life, and were given something else.
+    pub fn others_than(&self, configuration: &str) -> Vec<&str> {
+        let alive = self.members.iter().filter(|seen| !seen.is_silent);
+        let other = |seen: &&Seen| {
+            seen.configuration
+                .as_deref()
+                .is_some_and(|of| of != configuration)
+        };
+        alive.filter(other).map(|seen| &*seen.name).collect()
     }
 
     /// The names of those who give signs of life.
@@ -149,6 +163,7 @@ mod tests {
         let now = 1_000_000;
         let member = |id: &str, life, at| {
             let record = MemberRecord::new(&format!("replica {id}").into(), life, lease);
+            let record = record.configured(format!("{id}'s").into());
             (MemberId::parse(id).unwrap(), (record, at))
         };
         let partition = |number| Partitions::from(crate::cluster::Partition::new(number).unwrap());
@@ -162,6 +177,8 @@ mod tests {
         let held = ids.into_iter().zip([0, 1, 2, 3].map(partition)).collect();
         let look = Look::of(Duration::ZERO, members.clone().into(), &held, now);
         assert_eq!(look.alive(), ["replica a", "replica b"]);
+        assert_eq!(look.others_than("b's"), ["replica a"]);
+        assert_eq!(look.others_than("c's"), ["replica a", "replica b"]);
         assert_eq!(look.members.len(), 3);
         let left = Partitions::ALL.without(partition(0).and(partition(1)));
         assert_eq!(look.vacant, left);

@@ -32,6 +32,8 @@ pub struct ClusterSettings {
     pub name: Arc<str>,
     /// `cluster.lease`: 3 to 60 s.
     pub lease: Duration,
+    /// What this process was given, which may change ([`Config::digest`](crate::config::Config::digest)).
+    pub configuration: watch::Receiver<Arc<str>>,
 }
 
 /// A connection to the cluster. Others do not see this process before it [joins](Self::join).
@@ -43,6 +45,7 @@ pub struct Cluster {
     term: Term,
     shown: Arc<Shown>,
     tally: Arc<ClusterTally>,
+    configuration: watch::Receiver<Arc<str>>,
 }
 
 impl Cluster {
@@ -90,6 +93,7 @@ impl Cluster {
             sessions,
             shown: self.shown,
             tally: self.tally,
+            configuration: self.configuration,
             end: leave.clone(),
         };
         let keeping = tokio::spawn(keeper.run(heard));
@@ -110,6 +114,7 @@ async fn attempt(
         servers,
         name,
         lease,
+        configuration,
     } = settings;
     let term = Term { lease: *lease };
     let line = Line::open(servers, term.patience()).await?;
@@ -127,6 +132,7 @@ async fn attempt(
         me,
         term,
         tally: Arc::clone(tally),
+        configuration: configuration.clone(),
     })
 }
 

@@ -6,7 +6,7 @@ use super::bucket::{Heard, Listing, NotWritten, Written};
 use super::clock::Moment;
 use super::keeper::{Done, Keeper, PAUSE, State};
 use super::partition::{Partition, Partitions};
-use super::record::{Life, MemberRecord, PartitionRecord, Record};
+use super::record::{Life, PartitionRecord, Record};
 use super::view::View;
 
 impl Keeper {
@@ -95,8 +95,7 @@ impl Keeper {
                 if state.written != Life::Gone && until > now {
                     self.shown.lease.set(until);
                 }
-                let record = MemberRecord::new(&self.me.name, state.written, self.term.lease);
-                let record = Record::Member(self.me.id.clone(), record);
+                let record = Record::Member(self.me.id.clone(), self.own(state.written));
                 state.view.take(record, seq, now);
                 // The renewal before this one has not come back.
                 state.following.expect(seq);

@@ -38,6 +38,9 @@ pub(super) struct MemberRecord {
     pub(super) name: Arc<str>,
     pub(super) life: Life,
     lease_ms: u64,
+    /// What it was given ([`Config::digest`](crate::config::Config::digest)).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) configuration: Option<Arc<str>>,
 }
 
 impl MemberRecord {
@@ -46,6 +49,15 @@ impl MemberRecord {
             name: Arc::clone(name),
             life,
             lease_ms: u64::try_from(lease.as_millis()).unwrap_or(u64::MAX),
+            configuration: None,
+        }
+    }
+
+    /// The same of a member that was given this.
+    pub(super) fn configured(self, configuration: Arc<str>) -> Self {
+        Self {
+            configuration: Some(configuration),
+            ..self
         }
     }
 
@@ -137,6 +149,7 @@ mod tests {
         let lease = Duration::from_millis(6500);
         for life in [Life::Alive, Life::Leaving, Life::Gone, Life::Dead] {
             let record = MemberRecord::new(&"host \"a\"".into(), life, lease);
+            let record = record.configured("9f2c41d07a6be358".into());
             let record = Record::Member(id.clone(), record);
             assert_eq!(Record::read(&record.key(), &record.write()), Some(record));
         }
@@ -150,7 +163,12 @@ mod tests {
     #[test]
     fn what_a_later_version_adds_is_passed_over() {
         let later = br#"{"name":"a","life":"alive","lease_ms":1,"zone":"b"}"#;
-        assert!(Record::read("member.a", later).is_some());
+        let read = Record::read("member.a", later);
+        // One of an earlier version says less.
+        let Some(Record::Member(_, MemberRecord { configuration, .. })) = read else {
+            panic!("{read:?}");
+        };
+        assert_eq!(configuration, None);
         for (key, payload) in [
             ("member.A", r#"{"name":"a","life":"alive","lease_ms":1}"#),
             ("member.a", r#"{"name":"a","life":"asleep","lease_ms":1}"#),

@@ -1,5 +1,6 @@
 //! The cluster at one moment, for people and for metrics.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,6 +41,9 @@ pub struct MemberReport {
     pub state: MemberState,
     /// What it has a lease on: whether or not the sessions run yet.
     pub partitions: Partitions,
+    /// What it was given, as a digest: those with the same one have the same connectors, devices and access. `None` where
+    /// that is not known.
+    pub configuration: Option<Arc<str>>,
     /// How long its lease is.
     pub lease: Duration,
     /// How much of that is left. Of this process: until it stops using what it has.
@@ -76,6 +80,7 @@ impl Report {
             member: member.clone(),
             state: MemberState::Alive,
             partitions: table.held_by(&member.id),
+            configuration: None,
             lease: Duration::ZERO,
             lease_left: Duration::ZERO,
         });
@@ -98,6 +103,15 @@ impl Report {
     /// This process's own part.
     pub fn own(&self) -> Option<&MemberReport> {
         self.members.iter().find(|of| of.member.id == self.me)
+    }
+
+    /// How many different configurations the members have, as far as that is known.
+    pub fn configurations(&self) -> usize {
+        let known = self
+            .members
+            .iter()
+            .filter_map(|of| of.configuration.as_deref());
+        known.collect::<BTreeSet<_>>().len()
     }
 
     /// The names of all members, for one line.

@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use super::clock::{Lease, Moment};
 use super::keeper::{Keeper, State};
 use super::partition::Partitions;
-use super::record::Life;
+use super::record::{Life, MemberRecord};
 use super::report::{MemberReport, MemberState, Report};
 use super::table::{Member, MemberId, Table};
 
@@ -68,6 +68,31 @@ impl Keeper {
         *self.shown.lock() = (now, self.report(state, now));
     }
 
+    /// Says so when others have another configuration, and when they have the same one again.
+    pub(super) fn compare(&self, state: &mut State) {
+        let own = self.configuration.borrow();
+        let others = state.view.members.iter();
+        // What it has written of itself may be from before.
+        let others = others.filter(|(id, _)| **id != self.me.id);
+        let other = |record: &&MemberRecord| {
+            let given = record.configuration.as_ref();
+            record.may_hold() && given.is_some_and(|given| *given != *own)
+        };
+        let unlike = others.map(|(_, known)| &known.record).filter(other);
+        let unlike = unlike.map(|record| &record.name);
+        if unlike.clone().eq(&state.unlike) {
+            return;
+        }
+        state.unlike = unlike.cloned().collect();
+        match &state.unlike[..] {
+            [] => tracing::info!("all replicas have the same configuration again"),
+            names => tracing::warn!(
+                replicas = names.join(", "),
+                "these have other connectors, devices or access configured than this replica: give all the same file"
+            ),
+        }
+    }
+
     fn table(&self, state: &State, now: Moment) -> Table {
         let here = match self.shown.lease.is_over(now) {
             true => Partitions::NONE,
@@ -106,6 +131,7 @@ impl Keeper {
                 false => MemberState::Alive,
             },
             partitions: held(&self.me.id),
+            configuration: Some(Arc::clone(&self.configuration.borrow())),
             lease: self.term.lease,
             lease_left: self.shown.lease.until().from(now),
         };
@@ -125,6 +151,7 @@ impl Keeper {
                     _ => MemberState::Alive,
                 },
                 partitions: held(id),
+                configuration: known.record.configuration.clone(),
                 lease,
                 lease_left,
             }

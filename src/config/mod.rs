@@ -39,6 +39,7 @@ mod access;
 mod cluster;
 mod connectors;
 mod devices;
+mod digest;
 mod environment;
 mod error;
 mod files;

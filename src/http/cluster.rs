@@ -111,6 +111,11 @@ pub(super) struct MemberBody {
     /// The partitions whose devices' sessions it has a lease on.
     #[schema(example = json!([0, 3, 5]))]
     partitions: Vec<u8>,
+    /// A digest of what it was given: the same for all replicas that have the same connectors, devices and access, apart from
+    /// secrets and what is in files of keys and certificates. Absent where the store is a file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "9f2c41d07a6be358")]
+    configuration: Option<String>,
     /// `cluster.lease`, in seconds. Absent where the store is a file.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = 6.0)]
@@ -163,6 +168,7 @@ impl MemberBody {
             name: of.member.name.to_string(),
             state: of.state.name(),
             partitions: numbers(of.partitions),
+            configuration: of.configuration.as_deref().map(str::to_owned),
             lease_seconds: clustered.then(|| seconds(of.lease)),
             lease_left_seconds: clustered.then(|| seconds(of.lease_left)),
         }

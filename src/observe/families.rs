@@ -382,6 +382,12 @@ families! {
         "Partitions that no replica has a lease on, as this one knows it. More than 0 for longer than some seconds: devices \
          without a session.",
     );
+    CLUSTER_CONFIGURATIONS = gauge(
+        "causeway_cluster_configurations",
+        &[],
+        "Different configurations (connectors, devices, access) that the replicas have. More than 1 for longer than it takes to \
+         change them one after the other: what one of them does not know, it refuses.",
+    );
     CLUSTER_MOVES = counter(
         "causeway_cluster_partition_moves_total",
         &["how"],

@@ -331,6 +331,7 @@ fn of_cluster(text: &mut Exposition, report: &Report, tally: &ClusterTally) {
     partitions.sample(&["running"], report.running.len());
     partitions.sample(&["moving"], report.moving.len());
     text.single(&f::CLUSTER_VACANT, report.vacant.len());
+    text.single(&f::CLUSTER_CONFIGURATIONS, report.configurations());
     let mut moves = text.family(&f::CLUSTER_MOVES);
     moves.sample(&["gained"], read(&tally.gained));
     moves.sample(&["handed_over"], read(&tally.left));

@@ -22,7 +22,7 @@ pub(super) struct Cluster {
 pub(super) async fn examine(config: &Config) -> Option<Cluster> {
     let servers = config.store.servers.as_ref()?;
     Some(match crate::cluster::Look::at(servers).await {
-        Ok(look) => told(&look),
+        Ok(look) => told(&look, &config.digest()),
         Err(error) => Cluster {
             verdict: Verdict::Failed,
             seen: error.to_string(),
@@ -41,7 +41,7 @@ pub(super) async fn examine(_: &Config) -> Option<Cluster> {
 }
 
 #[cfg(feature = "nats")]
-fn told(look: &crate::cluster::Look) -> Cluster {
+fn told(look: &crate::cluster::Look, configuration: &str) -> Cluster {
     let alive = look.alive();
     let answers = format!(
         "nats-server answers in {:.1} ms",
@@ -63,6 +63,14 @@ fn told(look: &crate::cluster::Look) -> Cluster {
         none if none.is_empty() => "; they have all partitions".to_owned(),
         some => format!("; nobody has the partitions {some}"),
     };
+    let unlike = look.others_than(configuration);
+    let other = match unlike.as_slice() {
+        [] => String::new(),
+        some => format!(
+            "; another configuration than this file: {}",
+            some.join(", ")
+        ),
+    };
     let is_bad = !silent.is_empty() || !look.vacant.is_empty();
     let (verdict, hint) = match alive.is_empty() {
         true => (Verdict::Ok, None),
@@ -70,11 +78,17 @@ fn told(look: &crate::cluster::Look) -> Cluster {
             Verdict::Warning,
             Some("look again in some seconds: partitions may be moving; GET /v1/cluster says more"),
         ),
+        false if !unlike.is_empty() => (
+            Verdict::Warning,
+            Some(
+                "give all replicas the same connectors, devices and access; what one of them does not know, it refuses",
+            ),
+        ),
         false => (Verdict::Ok, None),
     };
     Cluster {
         verdict,
-        seen: format!("{answers}; {who}{late}{vacant}"),
+        seen: format!("{answers}; {who}{late}{vacant}{other}"),
         hint,
         alive: alive.into_iter().map(str::to_owned).collect(),
     }
@@ -93,8 +107,10 @@ mod tests {
         let seen = |name: &str, partitions, is_silent| Seen {
             name: name.into(),
             partitions,
+            configuration: Some("same".into()),
             is_silent,
         };
+        let told = |look: &Look| super::told(look, "same");
         let all = Partitions::ALL;
         let look = |members, vacant| Look {
             round_trip: Duration::from_micros(1250),
@@ -120,6 +136,11 @@ mod tests {
         assert_eq!(bad.verdict, Verdict::Warning);
         let end = "one replica runs: a; no sign of life from b; nobody has the partitions 7";
         assert!(bad.seen.ends_with(end), "{}", bad.seen);
+        let unlike = look(vec![seen("a", all, false)], Partitions::NONE);
+        let unlike = super::told(&unlike, "other");
+        assert_eq!(unlike.verdict, Verdict::Warning);
+        let end = "; another configuration than this file: a";
+        assert!(unlike.seen.ends_with(end), "{}", unlike.seen);
         let nobody = told(&look(Vec::new(), all));
         assert_eq!(nobody.verdict, Verdict::Ok);
         assert!(

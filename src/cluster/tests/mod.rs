@@ -61,6 +61,7 @@ impl TestMember {
             servers,
             name: name.into(),
             lease,
+            configuration: tokio::sync::watch::Sender::new("same".into()).subscribe(),
         };
         let tally: Arc<ClusterTally> = Arc::default();
         let cluster = Cluster::connect(settings, Arc::clone(&tally), DEADLINE).await;

@@ -1,6 +1,7 @@
 //! Configurations that are refused, and what the tests of this part share.
 
 mod access;
+mod digest;
 mod values;
 
 use super::*;

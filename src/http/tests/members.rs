@@ -76,6 +76,7 @@ fn cluster() -> Arc<Still> {
         },
         state,
         partitions,
+        configuration: Some(format!("of {id}").into()),
         lease: Duration::from_secs(6),
         lease_left: Duration::from_millis(lease_left),
     };
@@ -117,7 +118,7 @@ async fn a_cluster_says_who_has_what() {
     assert_eq!(
         members[0],
         json!({
-            "id": "a", "name": "replica a", "state": "alive", "partitions": [1],
+            "id": "a", "name": "replica a", "state": "alive", "partitions": [1], "configuration": "of a",
             "lease_seconds": 6.0, "lease_left_seconds": 4.5,
         })
     );
@@ -142,6 +143,7 @@ async fn a_bridge_that_is_alone_is_its_whole_cluster() {
     );
     assert_eq!(member["partitions"].as_array().unwrap().len(), 64);
     assert_eq!(member.get("lease_seconds"), None);
+    assert_eq!(member.get("configuration"), None);
     assert_eq!((&told["moving"], &told["vacant"]), (&json!([]), &json!([])));
 }
 

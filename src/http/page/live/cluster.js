@@ -62,6 +62,7 @@ export class ClusterCard {
     const parts = [
       vacant.length && `${plural(vacant.length, "partition has", "partitions have")} no replica: the devices have no session`,
       moving.length && `${plural(moving.length, "partition moves", "partitions move")}`,
+      new Set(members.map(({ configuration }) => configuration)).size > 1 && "the replicas have different configurations",
       !nats.connected && "this replica has no connection to nats-server",
     ].filter(Boolean);
     setText($("cluster-more"), parts.length ? `${parts.join("; ")}.` : "All partitions have a replica.");
