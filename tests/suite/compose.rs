@@ -1,5 +1,6 @@
 //! What the Compose file takes together fits together. That it starts is seen with a real Docker.
 
+use std::collections::BTreeSet;
 use std::fs;
 
 use causeway::config::Config;
@@ -112,6 +113,21 @@ fn services_are_hardened_and_mount_what_is_there() {
             );
         }
     }
+}
+
+/// Compose builds for several services side by side, and whichever is second to name its image would find the name taken.
+#[test]
+fn no_two_services_name_what_they_build_alike() {
+    let compose = file("docker-compose.yml");
+    let mut named = BTreeSet::new();
+    for (name, lines) in services(&compose) {
+        let is_built = lines.contains("    build: ");
+        let image = (lines.lines()).find_map(|line| line.trim().strip_prefix("image: "));
+        if let Some(image) = image.filter(|_| is_built) {
+            assert!(named.insert(image.to_owned()), "{name}: {image}");
+        }
+    }
+    assert!(named.contains("causeway"), "{named:?}");
 }
 
 /// One Dockerfile for every architecture: it names none, neither by a platform nor in what it fetches.
