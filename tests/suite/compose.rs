@@ -210,7 +210,7 @@ fn replicas_find_their_servers_and_the_balancer_finds_them() {
         );
         assert!(compose.contains(&format!("\n  {server}:\n")), "{server}");
         let at_balancer = format!("server {replica} {replica}:8080\n");
-        assert!(balancer.contains(&at_balancer), "{replica}");
+        assert_eq!(balancer.matches(&at_balancer).count(), 2, "{replica}");
         assert!(
             lines(&replica).contains(&format!("hostname: {replica}\n")),
             "{replica}"
@@ -222,6 +222,14 @@ fn replicas_find_their_servers_and_the_balancer_finds_them() {
         (&config, "listen = \"0.0.0.0:8080\""),
         (&config, "listen = \"0.0.0.0:9090\""),
         (&balancer, "check port 9090"),
+        // Without a broker, and without NATS, replicas still do what they can.
+        (&balancer, "uri /readyz?exclude=brokers\n"),
+        (&balancer, "uri /readyz?exclude=brokers,store\n"),
+        // Events of streams go on at once.
+        (&balancer, "option http-no-delay\n"),
+        // Sent twice, an uplink may arrive twice.
+        (&balancer, "retry-on conn-failure\n"),
+        (&nats, "max_payload: 2MB\n"),
         (&compose, "127.0.0.1:8090:8080"),
     ];
     for (text, setting) in settings {
@@ -237,5 +245,10 @@ fn replicas_find_their_servers_and_the_balancer_finds_them() {
         let config = config.replace("/run/secrets/mqtt_password", "password");
         let config = Config::from_text(&config, "causeway.toml", folder.path(), []).unwrap();
         assert_eq!(config.store.servers.unwrap().replicas, 3);
+        let envelope = 1024;
+        assert!(config.http.max_body + envelope < 2 * 1024 * 1024);
+        // All come from the load balancer's address.
+        let connections = &config.http.connections;
+        assert_eq!(connections.per_address, Some(connections.max));
     }
 }
