@@ -1,47 +1,26 @@
 //! What goes wrong with a replica, its way to the store, and the store.
 
-use std::time::Duration;
-
-use tokio::time::{Instant, sleep};
-
+use super::connections::Connections;
 use super::listener::{Listener, publishing};
-use super::stage::{LEASE, RECOVERY, Stage};
-use super::work::{Work, connected};
-use crate::harness::eventually::eventually;
-use crate::harness::proxy::Cut;
-
-fn setting(name: &str, default: u64) -> u64 {
-    let text = std::env::var(name).ok();
-    text.and_then(|text| text.parse().ok()).unwrap_or(default)
-}
-
-/// Devices in each of these tests.
-fn devices() -> usize {
-    usize::try_from(setting("CAUSEWAY_CLUSTER_DEVICES", 24)).unwrap()
-}
-
-/// How long clients work before and after something breaks.
-fn while_working() -> Duration {
-    Duration::from_secs(setting("CAUSEWAY_CLUSTER_SECONDS", 3))
-}
-
-/// Longer than a lease, and than everybody needs to see that it is over.
-const LONGER_THAN_A_LEASE: Duration = Duration::from_secs(3 * LEASE);
+use super::settings::devices;
+use super::stage::Stage;
+use super::work::Work;
 
 /// Of each listener.
 const DOWNLINKS: u64 = 400;
 
-/// Between the uplinks of one device: so many of them a second come from all together, however many there are.
-fn pause() -> Duration {
-    Duration::from_secs(devices() as u64) / 480
+/// A cluster that is whole, and clients at work.
+async fn at_work() -> (Stage, Connections, Work) {
+    let stage = Stage::set(devices()).await;
+    let connections = Connections::of(&stage, devices()).await;
+    let work = Work::start(&stage, devices());
+    work.goes_on().await;
+    (stage, connections, work)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replica_that_is_killed_loses_nothing_and_its_devices_go_on_elsewhere() {
-    let mut stage = Stage::set(devices()).await;
-    for device in 0..3 {
-        connected(&stage, device).await;
-    }
+    let (mut stage, mut connections, work) = at_work().await;
     let mut listeners = Vec::new();
     for device in 0..3 {
         listeners.push(Listener::start(&stage, device, device, DOWNLINKS).await);
@@ -49,29 +28,15 @@ async fn a_replica_that_is_killed_loses_nothing_and_its_devices_go_on_elsewhere(
     let mut publishers: Vec<_> = (0..3)
         .map(|device| publishing(&stage, device, DOWNLINKS))
         .collect();
-    let work = Work::start(&stage, devices(), pause());
-    sleep(while_working()).await;
+    work.goes_on().await;
+    let moving = connections.moving(&stage, 0).await;
     stage.replicas[0].kill9();
-    let killed = Instant::now();
-    eventually("the others to have all partitions", RECOVERY, async || {
-        let cluster = stage.replicas[1].cluster().await;
-        cluster.is_some_and(|cluster| {
-            let members = cluster["members"].as_array().unwrap();
-            let held = members
-                .iter()
-                .map(|m| m["partitions"].as_array().unwrap().len());
-            members.len() == 2 && held.sum::<usize>() == 64
-        })
-    })
-    .await;
-    println!(
-        "all partitions are with the others after {:?}",
-        killed.elapsed()
-    );
-    sleep(while_working()).await;
+    connections.again(&moving).await;
+    work.goes_on().await;
     stage.replicas[0].restart();
     stage.whole().await;
-    sleep(while_working()).await;
+    connections.all().await;
+    work.goes_on().await;
     work.finish(&stage).await;
     for publisher in &mut publishers {
         assert!(publisher.exit().await.success());
@@ -79,66 +44,89 @@ async fn a_replica_that_is_killed_loses_nothing_and_its_devices_go_on_elsewhere(
     for listener in listeners {
         listener.finish(DOWNLINKS).await;
     }
+    // Its connections were closed for it.
+    connections.assert_no_takeover();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replica_that_stands_still_longer_than_its_lease_does_no_harm_when_it_goes_on() {
-    let stage = Stage::set(devices()).await;
-    let work = Work::start(&stage, devices(), pause());
-    sleep(while_working()).await;
-    for _ in 0..2 {
-        stage.replicas[1].freeze(LONGER_THAN_A_LEASE).await;
+    let (stage, mut connections, work) = at_work().await;
+    for finds_the_store in [true, false] {
+        let moving = connections.moving(&stage, 1).await;
+        stage.replicas[1].freeze();
+        connections.again(&moving).await;
+        // Nobody could close its connections before.
+        connections.assert_taken_over_once(&moving);
+        if !finds_the_store {
+            stage.replicas[1].cut().await;
+        }
+        stage.replicas[1].go_on();
+        if !finds_the_store {
+            // Nobody but its own clock tells it that it has lost them.
+            work.goes_on().await;
+            connections.assert_no_takeover();
+            stage.replicas[1].connect();
+        }
         stage.whole().await;
-        sleep(while_working()).await;
+        connections.all().await;
+        work.goes_on().await;
+        // It got them back in order, and has taken none.
+        connections.assert_no_takeover();
     }
     work.finish(&stage).await;
+    connections.assert_no_takeover();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replica_that_is_cut_from_the_store_gives_its_devices_up_and_comes_back() {
-    let stage = Stage::set(devices()).await;
-    let work = Work::start(&stage, devices(), pause());
-    sleep(while_working()).await;
-    let link = &stage.replicas[2].link;
-    link.refuse().await;
-    link.cut(Cut::Reset);
-    sleep(LONGER_THAN_A_LEASE).await;
-    link.admit();
+    let (stage, mut connections, work) = at_work().await;
+    let moving = connections.moving(&stage, 2).await;
+    stage.replicas[2].cut().await;
+    connections.again(&moving).await;
+    work.goes_on().await;
+    // It has ended its sessions before others began them.
+    connections.assert_no_takeover();
+    stage.replicas[2].connect();
     stage.whole().await;
-    sleep(while_working()).await;
+    connections.all().await;
+    work.goes_on().await;
     work.finish(&stage).await;
+    connections.assert_no_takeover();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rolling_restart_loses_nothing() {
-    let mut stage = Stage::set(devices()).await;
+    let (mut stage, mut connections, work) = at_work().await;
     let listener = Listener::start(&stage, 0, 0, DOWNLINKS).await;
-    connected(&stage, 0).await;
     let mut publisher = publishing(&stage, 0, DOWNLINKS);
-    let work = Work::start(&stage, devices(), pause());
     for number in 0..stage.replicas.len() {
-        sleep(while_working()).await;
+        work.goes_on().await;
         stage.replicas[number].terminate().await;
         stage.replicas[number].restart();
         stage.whole().await;
     }
-    sleep(while_working()).await;
+    connections.all().await;
+    work.goes_on().await;
     work.finish(&stage).await;
     assert!(publisher.exit().await.success());
     listener.finish(DOWNLINKS).await;
+    connections.assert_no_takeover();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_store_is_killed_and_comes_back_and_nothing_that_was_answered_is_lost() {
-    let mut stage = Stage::set(devices()).await;
-    let work = Work::start(&stage, devices(), pause());
-    for pause in [Duration::from_millis(500), LONGER_THAN_A_LEASE] {
-        sleep(while_working()).await;
-        stage.nats.kill9();
-        sleep(pause).await;
-        stage.nats.restart().await;
+    let (mut stage, mut connections, work) = at_work().await;
+    // For a moment, and until every lease is over.
+    for is_long in [false, true] {
+        stage.nats[0].kill9();
+        if is_long {
+            connections.none().await;
+        }
+        stage.nats[0].restart().await;
         stage.whole().await;
+        connections.all().await;
+        work.goes_on().await;
     }
-    sleep(while_working()).await;
     work.finish(&stage).await;
+    connections.assert_no_takeover();
 }

@@ -3,7 +3,8 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::stage::{RECOVERY, Stage};
+use super::settings::RECOVERY;
+use super::stage::Stage;
 use super::work::connected;
 use crate::harness::eventually::eventually;
 use crate::harness::http::{Http, Reply};

@@ -4,7 +4,8 @@ use std::process::Command;
 
 use tokio::task::JoinHandle;
 
-use super::stage::{RECOVERY, Stage};
+use super::settings::RECOVERY;
+use super::stage::Stage;
 use crate::harness::access::INSTALL_MOSQUITTO;
 use crate::harness::http::Http;
 use crate::harness::program::Program;

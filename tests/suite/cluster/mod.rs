@@ -1,10 +1,15 @@
-//! Three replicas on one nats-server, with a real Mosquitto: any of them answers for any device, and whatever happens to one
-//! of them, what was answered is not lost and stays in order.
+//! Three replicas on one nats-server, or on three, with a real Mosquitto: any of them answers for any device, and whatever
+//! happens to one of them, what was answered is not lost and stays in order, and no device has two connections.
 //!
-//! `CAUSEWAY_CLUSTER_DEVICES=1000 CAUSEWAY_CLUSTER_SECONDS=60 tests/run cluster -- --nocapture` for more of it, with figures.
+//! `CAUSEWAY_CLUSTER_DEVICES=1000 tests/run cluster -- --nocapture` for more of it, with figures; the other settings are in
+//! `settings`.
 
 mod breaking;
+mod connections;
 mod everywhere;
 mod listener;
+mod replica;
+mod settings;
 mod stage;
+mod three_servers;
 mod work;

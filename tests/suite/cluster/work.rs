@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use rand::RngExt;
@@ -10,7 +10,8 @@ use reqwest::Method;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
-use super::stage::{RECOVERY, Stage};
+use super::settings::{RECOVERY, pause, uplinks};
+use super::stage::Stage;
 use crate::harness::eventually::eventually;
 use crate::harness::http::Http;
 
@@ -32,28 +33,53 @@ pub(super) struct Answered {
 
 /// Clients at work, one for each device.
 pub(super) struct Work {
-    done: Arc<AtomicBool>,
+    progress: Arc<Progress>,
     clients: Vec<JoinHandle<Answered>>,
 }
 
+/// How far the clients are.
+struct Progress {
+    /// They are to end.
+    done: AtomicBool,
+    /// How many uplinks of each were answered with 200 or 202.
+    answered: Vec<AtomicU64>,
+}
+
 impl Work {
-    /// Each device's numbers from 0, one after the other, each to a replica by chance; `pause` after each.
-    pub(super) fn start(stage: &Stage, devices: usize, pause: Duration) -> Self {
-        let done = Arc::new(AtomicBool::new(false));
+    /// Each device's numbers from 0, one after the other, each to a replica by chance.
+    pub(super) fn start(stage: &Stage, devices: usize) -> Self {
+        let progress = Arc::new(Progress {
+            done: AtomicBool::new(false),
+            answered: (0..devices).map(|_| AtomicU64::new(0)).collect(),
+        });
         let doors: Arc<[Http]> = stage.doors().into();
         let clients = (0..devices).map(|device| {
-            let client = post_all(Arc::clone(&doors), device, pause, Arc::clone(&done));
+            let client = post_all(Arc::clone(&doors), device, Arc::clone(&progress));
             tokio::spawn(client)
         });
         Self {
             clients: clients.collect(),
-            done,
+            progress,
         }
+    }
+
+    /// Waits until some more uplinks of each device have been answered.
+    pub(super) async fn goes_on(&self) {
+        let answered = || {
+            let answered = self.progress.answered.iter();
+            answered.map(|count| count.load(Ordering::Relaxed))
+        };
+        let goal: Vec<_> = answered().map(|count| count + uplinks()).collect();
+        let deadline = RECOVERY + pause() * u32::try_from(uplinks()).unwrap();
+        eventually("every client to be answered again", deadline, async || {
+            answered().zip(&goal).all(|(count, goal)| count >= *goal)
+        })
+        .await;
     }
 
     /// Lets the clients finish, and checks that what was answered has arrived, in its order.
     pub(super) async fn finish(self, stage: &Stage) {
-        self.done.store(true, Ordering::Relaxed);
+        self.progress.done.store(true, Ordering::Relaxed);
         let mut answered = Vec::new();
         for client in self.clients {
             answered.push(client.await.unwrap());
@@ -105,18 +131,13 @@ impl Work {
     }
 }
 
-async fn post_all(
-    doors: Arc<[Http]>,
-    device: usize,
-    pause: Duration,
-    done: Arc<AtomicBool>,
-) -> Answered {
+async fn post_all(doors: Arc<[Http]>, device: usize, progress: Arc<Progress>) -> Answered {
     let mut answered = Answered::default();
     let keyed = device % 2 == 1;
     for number in 0.. {
         let began = Instant::now();
         loop {
-            if done.load(Ordering::Relaxed) {
+            if progress.done.load(Ordering::Relaxed) {
                 return answered;
             }
             let door = &doors[rand::rng().random_range(0..doors.len())];
@@ -150,7 +171,8 @@ async fn post_all(
         }
         answered.longest = answered.longest.max(began.elapsed());
         answered.accepted.push(number);
-        sleep(pause).await;
+        progress.answered[device].fetch_add(1, Ordering::Relaxed);
+        sleep(pause()).await;
     }
     answered
 }

@@ -43,6 +43,11 @@ impl<T: Clone + Debug> Lines<T> {
         self.0.borrow().items.clone()
     }
 
+    /// What has come behind the first `count` items.
+    pub fn since(&self, count: usize) -> Vec<T> {
+        self.0.borrow().items[count..].to_vec()
+    }
+
     /// Waits until `condition` holds for the whole list, and returns it.
     /// Panics with `what` and the list when it does not within [`DEADLINE`], or when the list has ended without it.
     pub async fn wait_until(&self, what: &str, condition: impl FnMut(&[T]) -> bool) -> Vec<T> {
@@ -129,6 +134,7 @@ mod tests {
             writer.push("two".to_owned());
         });
         assert_eq!(found, "two");
+        assert_eq!(lines.since(1), ["two"]);
         writer.end();
         assert_eq!(lines.wait_end().await, ["one", "two"]);
     }

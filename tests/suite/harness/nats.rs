@@ -2,12 +2,17 @@
 
 use std::net::SocketAddr;
 use std::process::Command;
+use std::time::Duration;
 
+use async_nats::jetstream;
 use base64::prelude::*;
+use futures_util::TryStreamExt;
 use nkeys::KeyPair;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::time::{sleep, timeout};
 
+use super::DEADLINE;
 use super::port::Port;
 use super::program::Program;
 
@@ -19,6 +24,8 @@ const CONFIG: &str = "nats.conf";
 pub struct NatsServer {
     program: Program,
     port: Port,
+    /// Where the others of its cluster find it.
+    _route: Option<Port>,
     // Last, so that the server has ended before its folder goes.
     folder: TempDir,
 }
@@ -31,12 +38,38 @@ impl NatsServer {
 
     /// One with more in its configuration.
     pub async fn start_with(config: &str) -> Self {
+        Self::start_at(None, config).await
+    }
+
+    /// Three that are one cluster. Clients are told of none but those that they know.
+    pub async fn start_three() -> [Self; 3] {
+        let routes = [(); 3].map(|()| Port::reserve());
+        let all = routes
+            .each_ref()
+            .map(|route| format!("\"nats://{}\"", route.addr()));
+        let all = all.join(", ");
+        let mut number = 0;
+        let [a, b, c] = routes.map(|route| {
+            let config = format!(
+                "server_name: n{number}\n\
+                 cluster {{ name: test, listen: \"{}\", routes: [{all}], no_advertise: true }}\n",
+                route.addr()
+            );
+            number += 1;
+            async move { Self::start_at(Some(route), &config).await }
+        });
+        let (a, b, c) = tokio::join!(a, b, c);
+        [a, b, c]
+    }
+
+    async fn start_at(route: Option<Port>, config: &str) -> Self {
         let (port, folder) = (Port::reserve(), tempfile::tempdir().unwrap());
         std::fs::write(folder.path().join(CONFIG), config).unwrap();
         let program = run(&port, &folder).await;
         Self {
             program,
             port,
+            _route: route,
             folder,
         }
     }
@@ -61,6 +94,42 @@ impl NatsServer {
         self.program.kill9();
         self.program = run(&self.port, &self.folder).await;
     }
+}
+
+/// Which of a [cluster of three](NatsServer::start_three) leads a stream; waits until one does, and until all three have
+/// everything, so that one of them can be spared.
+pub async fn leader(servers: &[NatsServer], stream: &str) -> usize {
+    let leads = async || {
+        let streams = all_streams(servers).await?;
+        let is_everywhere = |stream: &jetstream::stream::Info| {
+            let replicas = stream.cluster.iter().flat_map(|cluster| &cluster.replicas);
+            let current = replicas.filter(|replica| replica.current && !replica.offline);
+            current.count() == 2
+        };
+        let one = streams.iter().find(|one| one.config.name == stream)?;
+        let leader = one.cluster.as_ref()?.leader.as_ref()?.strip_prefix('n')?;
+        let leader: usize = leader.parse().ok()?;
+        streams.iter().all(is_everywhere).then_some(leader)
+    };
+    let wait = async {
+        loop {
+            if let Some(leader) = leads().await {
+                return leader;
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let found = timeout(DEADLINE, wait).await;
+    found.expect("three servers that have everything")
+}
+
+async fn all_streams(servers: &[NatsServer]) -> Option<Vec<jetstream::stream::Info>> {
+    let addrs: Vec<_> = servers
+        .iter()
+        .map(|server| server.addr().to_string())
+        .collect();
+    let client = async_nats::connect(addrs).await.ok()?;
+    jetstream::new(client).streams().try_collect().await.ok()
 }
 
 async fn run(port: &Port, folder: &TempDir) -> Program {

@@ -1,6 +1,7 @@
 //! A real Mosquitto of the test's own, configured to be as strict or as lax as the test needs.
 
 mod builder;
+pub mod clients;
 #[cfg(test)]
 mod tests;
 
