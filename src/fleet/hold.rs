@@ -6,6 +6,9 @@
 //! | leave | everything on its way is sent, or back in it | closed, when that is done | given back then |
 //! | lose | what was on its way goes back into it, as another process' | cut, at once | lost |
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
