@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use aws_lc_rs::digest::{Digest, SHA256, digest};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::warn;
@@ -41,8 +42,17 @@ pub struct DeviceKeys {
 struct Written {
     /// Up to when it is known that the keys were in use.
     used: Option<SystemTime>,
+    /// A digest of what this process wrote last.
+    own: Option<Digest>,
     /// The device was deleted: nothing is written any more.
     is_gone: bool,
+}
+
+impl Written {
+    fn is_own(&self, content: &[u8]) -> bool {
+        let own = self.own.as_ref().map(Digest::as_ref);
+        own == Some(digest(&SHA256, content).as_ref())
+    }
 }
 
 impl DeviceKeys {
@@ -57,7 +67,7 @@ impl DeviceKeys {
             said: watch::channel(0).0,
             writing: tokio::sync::Mutex::new(Written {
                 used,
-                is_gone: false,
+                ..Written::default()
             }),
             behind: AtomicBool::new(false),
         }
@@ -167,8 +177,8 @@ impl DeviceKeys {
             let (mut next, said) = keys.snapshot();
             change(&mut next)?;
             keys.write(&next, &mut written).await?;
-            drop(written);
             let done = keys.install(&change, said);
+            drop(written);
             // What the broker said meanwhile.
             keys.flush().await;
             done
@@ -197,12 +207,26 @@ impl DeviceKeys {
         Ok(done)
     }
 
-    /// Becomes what was written elsewhere.
-    pub(super) fn replace(&self, ring: Ring) {
+    /// Becomes what another process has written.
+    pub(super) async fn reload(&self) -> Result<(), KeyringError> {
+        // Nothing is written from here meanwhile, so what is read is neither behind what is in memory nor before it.
+        let written = self.writing.lock().await;
+        let (kind, key) = (RecordKind::Key, self.device.as_str());
+        let content = self.core.vault.get(kind, key).await?;
+        let ring = match &content {
+            // What the broker has said since then is in memory alone.
+            Some(content) if written.is_own(content) => return Ok(()),
+            Some(content) => record::decode(content).map_err(|error| KeyringError::Record {
+                device: key.into(),
+                error,
+            })?,
+            None => Ring::default(),
+        };
         let mut known = self.lock();
         *known = ring;
         self.publish(&known);
         self.said.send_modify(|count| *count += 1);
+        Ok(())
     }
 
     /// Deletes all keys, for good: their device is gone.
@@ -220,10 +244,13 @@ impl DeviceKeys {
         }
         written.used = Some(SystemTime::now());
         let content = record::encode(ring);
+        // What is written without an answer is found as if it were another's.
+        written.own = None;
         let vault = &self.core.vault;
         vault
             .put(RecordKind::Key, self.device.as_str(), &content)
             .await?;
+        written.own = Some(digest(&SHA256, &content));
         Ok(())
     }
 

@@ -99,20 +99,7 @@ impl Keyring {
 
     /// Takes over what another process has written of a device's keys.
     pub async fn reload(&self, device: &DeviceId) -> Result<(), KeyringError> {
-        let content = self
-            .core
-            .vault
-            .get(RecordKind::Key, device.as_str())
-            .await?;
-        let ring = match content {
-            Some(content) => record::decode(&content).map_err(|error| KeyringError::Record {
-                device: device.as_str().into(),
-                error,
-            })?,
-            None => Ring::default(),
-        };
-        self.of(device).replace(ring);
-        Ok(())
+        self.of(device).reload().await
     }
 
     /// Forgets the keys of a device that was deleted. Its session must have ended.

@@ -222,3 +222,57 @@ async fn keys_of_a_deleted_device_do_not_come_back() {
     let bench = bench.restart().await;
     assert!(bench.device().ring().keys().is_empty());
 }
+
+#[tokio::test]
+async fn what_another_process_has_written_is_taken_over() {
+    let bench = Bench::new().await;
+    let vault = Arc::new(Vault::new(bench.store.clone(), Sealing::default()));
+    let other = Keyring::open(vault).await.unwrap();
+    let theirs = other.of(bench.device().device());
+    let kid = make(&theirs).await;
+    theirs.activate(&kid).await.unwrap();
+    assert_eq!(signing(&bench.device()), None);
+    bench.keyring.reload(theirs.device()).await.unwrap();
+    assert_eq!(signing(&bench.device()), Some(kid.clone()));
+    // And the other way round, over what each has written before.
+    make(&bench.device()).await;
+    other.reload(theirs.device()).await.unwrap();
+    assert_eq!(states(&theirs), ["active", "new"]);
+}
+
+#[tokio::test]
+async fn what_the_broker_has_said_is_not_forgotten_over_what_was_written_before() {
+    let bench = Bench::new().await;
+    let keys = bench.device();
+    let kid = make(&keys).await;
+    keys.activate(&kid).await.unwrap();
+    Reports(Arc::clone(&keys)).accepted(&kid);
+    // The change is heard of here as well, late.
+    bench.keyring.reload(keys.device()).await.unwrap();
+    assert!(!keys.ring().on_trial());
+    settle(&bench.keyring).await;
+    assert!(!bench.crash().await.device().ring().on_trial());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_is_made_while_changes_are_heard_of_is_kept() {
+    let bench = Bench::new().await;
+    let keys = bench.device();
+    let hearing = async {
+        loop {
+            bench.keyring.reload(keys.device()).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+    };
+    let changing = async {
+        for _ in 0..50 {
+            let kid = make(&keys).await;
+            assert_eq!(states(&keys), ["new"]);
+            keys.delete(&kid).await.unwrap();
+        }
+    };
+    tokio::select! {
+        () = changing => {}
+        () = hearing => {}
+    }
+}
