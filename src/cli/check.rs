@@ -191,7 +191,7 @@ fn pairs(config: &Config) -> impl Iterator<Item = (&Connector, &Device)> {
     config
         .devices
         .values()
-        .filter_map(|device| Some((config.connectors.get(&device.connector)?, device)))
+        .filter_map(|device| Some((config.connectors.get(&device.connector)?, &**device)))
 }
 
 fn client_id(connector: &Connector, device: Option<&Device>) -> String {

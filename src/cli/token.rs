@@ -70,7 +70,7 @@ pub(super) fn find<'a>(
     let found = config
         .devices
         .get(id)
-        .and_then(|device| Some((config.connectors.get(&device.connector)?, device)));
+        .and_then(|device| Some((config.connectors.get(&device.connector)?, &**device)));
     found.ok_or_else(|| {
         let known: Vec<_> = config.devices.keys().map(DeviceId::as_str).collect();
         let known = match known.as_slice() {

@@ -1,9 +1,10 @@
 //! `[devices."ID"]`: a device with its connector and credentials.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::files::Files;
-use super::fit::{self, ClientIds};
+use super::fit::{self, ClientIds, Owner};
 use super::model::{Connector, Device};
 use super::reach;
 use super::section::Section;
@@ -18,7 +19,7 @@ pub(super) fn read(
     files: &Files<'_>,
     has_store: bool,
     client_ids: &mut ClientIds,
-) -> BTreeMap<DeviceId, Device> {
+) -> BTreeMap<DeviceId, Arc<Device>> {
     let mut devices = BTreeMap::new();
     let mut routers = Routers::default();
     let report = section.report();
@@ -43,10 +44,10 @@ pub(super) fn read(
                 id,
                 connector: connector.name.clone(),
                 via: router,
-                private_key,
-                certificate,
+                private_key: private_key.map(Box::new),
+                certificate: certificate.map(Box::new),
                 passphrase,
-                identity,
+                identity: identity.map(Box::new),
                 secret,
                 variables,
             };
@@ -69,9 +70,9 @@ pub(super) fn read(
             if section.report().errors() == before
                 && let Some(own) = fit::check_device(&section, connector, &device, client_ids)
             {
-                client_ids.claim(&fit::owner(&device.id), own);
+                client_ids.claim(&Owner::Device(device.id.clone()), own);
             }
-            devices.insert(device.id.clone(), device);
+            devices.insert(device.id.clone(), Arc::new(device));
         }
         section.finish();
     }

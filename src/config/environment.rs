@@ -83,17 +83,16 @@ fn lay(
                 "this is a section; name a key in it, behind another __",
             ));
         }
-        let value = Value::Untyped(value);
-        table.insert(
-            key,
-            Node {
-                origin: origin.clone(),
-                value,
-            },
-        );
+        let node = || Node {
+            origin: origin.clone(),
+            value: Value::Null,
+        };
+        let node = table.get_or_insert(key, node);
+        node.origin = origin.clone();
+        node.value = Value::Untyped(value);
         return Ok(());
     }
-    let node = table.entry(key).or_insert_with(|| Node {
+    let node = table.get_or_insert(key, || Node {
         origin: origin.clone(),
         value: Value::Table(Table::new()),
     });

@@ -1,6 +1,9 @@
 //! Whether a profile, its connector and its device fit together: every template has its values, every value has a use.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use sha2::{Digest as _, Sha256};
 
 use super::model::{Connector, Device};
 use super::section::Section;
@@ -17,24 +20,56 @@ use crate::topic::{TopicError, TopicName};
 /// (MQTT 5 §3.1.4).
 #[derive(Clone, Default)]
 pub struct ClientIds {
-    owners: HashMap<ClientId, String>,
-    of_owners: HashMap<String, ClientId>,
+    owners: HashMap<ClientId, Owner>,
+    of_owners: HashMap<Owner, ClientId>,
 }
 
-/// A client id, and the broker that it is used on. It may contain a secret.
-pub(crate) type ClientId = (BrokerUrl, String);
+/// A client id and the broker that it is used on, as a digest: there is one for every device, and it may contain a secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct ClientId([u8; 16]);
+
+/// Whose connection it is.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Owner {
+    /// That of all devices of a connector.
+    Connector(ConnectorName),
+    /// That of a device, and of those behind it.
+    Device(DeviceId),
+}
+
+/// Where the connection is written: `devices.a`, `connectors.a`.
+impl std::fmt::Display for Owner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&match self {
+            Self::Connector(name) => join("connectors", name.as_str()),
+            Self::Device(id) => join("devices", id.as_str()),
+        })
+    }
+}
+
+impl ClientId {
+    fn new(broker: &BrokerUrl, client_id: &str) -> Self {
+        let digest = Sha256::new()
+            .chain_update(broker.to_string())
+            .chain_update("\0")
+            .chain_update(client_id)
+            .finalize();
+        let mut short = [0; 16];
+        short.copy_from_slice(&digest[..16]);
+        Self(short)
+    }
+}
 
 impl ClientIds {
-    /// Notes that a connection uses this client id, and no other one any more. The owner is where the connection is
-    /// written: `devices.a`, `connectors.a`.
-    pub(crate) fn claim(&mut self, owner: &str, client_id: ClientId) {
+    /// Notes that a connection uses this client id, and no other one any more.
+    pub(crate) fn claim(&mut self, owner: &Owner, client_id: ClientId) {
         self.release(owner);
-        self.owners.insert(client_id.clone(), owner.to_owned());
-        self.of_owners.insert(owner.to_owned(), client_id);
+        self.owners.insert(client_id, owner.clone());
+        self.of_owners.insert(owner.clone(), client_id);
     }
 
     /// Notes that there is no such connection any more.
-    pub(crate) fn release(&mut self, owner: &str) {
+    pub(crate) fn release(&mut self, owner: &Owner) {
         if let Some(client_id) = self.of_owners.remove(owner) {
             self.owners.remove(&client_id);
         }
@@ -42,15 +77,20 @@ impl ClientIds {
 
     /// What the connection of a device uses.
     pub(crate) fn of(&self, device: &DeviceId) -> Option<ClientId> {
-        self.of_owners.get(&owner(device)).cloned()
+        self.of_owners.get(&Owner::Device(device.clone())).copied()
     }
 
-    fn check(&self, owner: &str, client_id: ClientId) -> Result<ClientId, String> {
+    fn check(
+        &self,
+        owner: &Owner,
+        broker: &BrokerUrl,
+        client_id: &str,
+    ) -> Result<ClientId, String> {
+        let client_id = ClientId::new(broker, client_id);
         match self.owners.get(&client_id) {
             Some(other) if other != owner => Err(format!(
-                "its connection to {} would have the same client id as that of {other}, \
-                 and the broker would close the one whenever the other is opened",
-                client_id.0
+                "its connection to {broker} would have the same client id as that of {other}, \
+                 and the broker would close the one whenever the other is opened"
             )),
             _ => Ok(client_id),
         }
@@ -72,12 +112,12 @@ pub(super) fn check_connection(
     if connector.profile.session != SessionScope::Connector {
         return;
     }
-    let owner = &section.place().key;
+    let owner = Owner::Connector(connector.name.clone());
     let checked = Binding::new(&connector.profile, connector.scope(None))
         .map_err(explain)
-        .and_then(|binding| client_id(&binding, connector, owner, client_ids));
+        .and_then(|binding| client_id(&binding, connector, &owner, client_ids));
     match checked {
-        Ok(client_id) => client_ids.claim(owner, client_id),
+        Ok(client_id) => client_ids.claim(&owner, client_id),
         Err(message) => section.report().error(section.place(), message),
     }
 }
@@ -95,7 +135,7 @@ pub(super) fn check_device(
             Binding::new(&connector.profile, connector.scope(Some(device))).map_err(explain)?;
         let mut own = None;
         if connector.profile.session == SessionScope::Device && device.via.is_none() {
-            let owner = owner(&device.id);
+            let owner = Owner::Device(device.id.clone());
             own = Some(client_id(&binding, connector, &owner, client_ids)?);
             binding.token().map_err(explain)?;
         }
@@ -108,11 +148,6 @@ pub(super) fn check_device(
         section.report().error(section.place(), message);
         None
     })
-}
-
-/// Where a device's connection is written.
-pub(crate) fn owner(device: &DeviceId) -> String {
-    join("devices", device.as_str())
 }
 
 /// Checks values that become part of topics on their own, so that the error stands at the value and not at every device.
@@ -183,7 +218,7 @@ pub(super) fn device_part_uses(profile: &Profile, variable: &str) -> bool {
 pub(super) fn warn_of_plain_text(
     root: &Section<'_>,
     connectors: &BTreeMap<ConnectorName, Option<Connector>>,
-    devices: &BTreeMap<DeviceId, Device>,
+    devices: &BTreeMap<DeviceId, Arc<Device>>,
 ) {
     let with_secret: BTreeSet<_> = devices
         .values()
@@ -216,7 +251,7 @@ pub(super) fn warn_of_plain_text(
 fn client_id(
     binding: &Binding<'_>,
     connector: &Connector,
-    owner: &str,
+    owner: &Owner,
     client_ids: &ClientIds,
 ) -> Result<ClientId, String> {
     let client_id = binding.client_id().map_err(explain)?;
@@ -228,7 +263,7 @@ fn client_id(
             ));
         }
     }
-    client_ids.check(owner, (connector.url.clone(), client_id))
+    client_ids.check(owner, &connector.url, &client_id)
 }
 
 fn explain(error: BindError) -> String {
@@ -259,6 +294,30 @@ fn uses<'a>(mut templates: impl Iterator<Item = &'a Template>, variable: &str) -
 mod tests {
     use super::*;
     use crate::profile::builtin;
+
+    #[test]
+    fn a_client_id_is_of_one_connection_on_its_broker_and_nobodys_when_that_is_gone() {
+        let broker = |text: &str| BrokerUrl::parse(text).unwrap();
+        let (here, there) = (broker("mqtt://here"), broker("mqtt://there"));
+        let device = |id: &str| Owner::Device(DeviceId::parse(id).unwrap());
+        let mut all = ClientIds::default();
+        let mine = all.check(&device("a b"), &here, "x").unwrap();
+        all.claim(&device("a b"), mine);
+        assert_eq!(all.of(&DeviceId::parse("a b").unwrap()), Some(mine));
+        assert_eq!(all.check(&device("a b"), &here, "x"), Ok(mine));
+        let connector = Owner::Connector(ConnectorName::parse("c").unwrap());
+        let refused = all.check(&connector, &here, "x").unwrap_err();
+        assert!(refused.contains("mqtt://here:1883"), "{refused}");
+        assert!(refused.contains("devices.\"a b\""), "{refused}");
+        for (broker, client_id) in [(&there, "x"), (&here, "y"), (&here, "")] {
+            assert_ne!(all.check(&connector, broker, client_id), Ok(mine));
+        }
+        let other = all.check(&device("a b"), &there, "x").unwrap();
+        all.claim(&device("a b"), other);
+        assert_eq!(all.check(&connector, &here, "x"), Ok(mine));
+        all.release(&device("a b"));
+        assert!(all.owners.is_empty() && all.of_owners.is_empty());
+    }
 
     #[test]
     fn what_uses_a_secret() {

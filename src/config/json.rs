@@ -70,13 +70,14 @@ impl<'de> Visitor<'de> for AnyValue {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
-        let mut table = Table::new();
+        let mut found = Vec::new();
         while let Some((key, Json(value))) = entries.next_entry::<String, _>()? {
-            if table.contains_key(&key) {
-                return Err(A::Error::custom("the same key stands there twice"));
-            }
             let origin = Origin::File;
-            table.insert(key, Node { origin, value });
+            found.push((key, Node { origin, value }));
+        }
+        let table = Table::of(found);
+        if table.is_ambiguous() {
+            return Err(A::Error::custom("the same key stands there twice"));
         }
         Ok(Value::Table(table))
     }

@@ -69,7 +69,7 @@ pub use environment::environment;
 pub use error::{ConfigError, Problem, Warning};
 pub use files::{FileError, read_file, read_secret};
 pub use fit::ClientIds;
-pub(crate) use fit::{ClientId, owner};
+pub(crate) use fit::{ClientId, Owner};
 pub use model::{
     ClientCertificates, Cluster, Config, ConnectWhen, Connections, Connector, Device, Downlinks,
     FileBytes, Http, Https, IdentityFiles, Limits, Log, LogFormat, Management, Store, Telemetry,
@@ -185,7 +185,7 @@ fn read(mut root: Section<'_>, files: &Files<'_>) -> Config {
             .filter_map(|(name, connector)| Some((name, connector?)))
             .collect(),
         devices,
-        client_ids,
+        client_ids: client_ids.into(),
         warnings: Vec::new(),
         files: Vec::new(),
     }

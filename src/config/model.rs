@@ -43,9 +43,9 @@ pub struct Config {
     /// `[connectors.NAME]`.
     pub connectors: BTreeMap<ConnectorName, Connector>,
     /// `[devices."ID"]`; each one's connector is in `connectors`.
-    pub devices: BTreeMap<DeviceId, Device>,
+    pub devices: BTreeMap<DeviceId, Arc<Device>>,
     /// The client ids of all their connections, no two of them the same on one broker.
-    pub client_ids: ClientIds,
+    pub client_ids: Arc<ClientIds>,
     /// What works, but should be seen to.
     pub warnings: Vec<Warning>,
     /// The files that it was read from, to be watched.
@@ -305,7 +305,7 @@ pub enum ConnectWhen {
     Eager,
 }
 
-/// One device.
+/// One device. There may be very many, and of most of them little is written: what is rare is elsewhere.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Device {
     /// Its id.
@@ -317,13 +317,13 @@ pub struct Device {
     pub via: Option<DeviceId>,
     /// `private_key_file`: PEM as it was read. Only with a profile that signs tokens; without it, the bridge makes and keeps
     /// the device's keys itself.
-    pub private_key: Option<FileBytes>,
+    pub private_key: Option<Box<FileBytes>>,
     /// `certificate_file`: PEM as it was read. There with a profile whose `kid` is the certificate's hash, and only there.
-    pub certificate: Option<FileBytes>,
+    pub certificate: Option<Box<FileBytes>>,
     /// `passphrase` or `passphrase_file`: decrypts the private key and that of the identity, whichever is encrypted.
     pub passphrase: Option<Secret>,
     /// The client certificate of the device's own connection, which goes before the connector's. Only with TLS.
-    pub identity: Option<IdentityFiles>,
+    pub identity: Option<Box<IdentityFiles>>,
     /// `secret` or `secret_file`: goes before the connector's.
     pub secret: Option<Secret>,
     /// Values of the profile's variables, which go before the connector's. Default: none.
@@ -354,5 +354,16 @@ pub struct FileBytes {
 impl fmt::Debug for FileBytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "FileBytes({:?}, {} bytes)", self.path, self.bytes.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_is_small() {
+        // Every replica keeps all of them, a million perhaps.
+        assert!(size_of::<Device>() <= 152, "{}", size_of::<Device>());
     }
 }

@@ -351,7 +351,7 @@ impl<'a> Section<'a> {
         self.take(key, || Form::of("texts by name").or_else_value("{}"));
         let section = self.section(key);
         let mut texts = BTreeMap::new();
-        for (name, node) in section.table {
+        for (name, node) in section.table.iter() {
             match as_text(node) {
                 Some(text) => {
                     texts.insert(name.clone(), text.to_owned());

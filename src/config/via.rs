@@ -1,6 +1,7 @@
 //! `via`: a device behind a router device, which has no connection, and so no credentials, of its own.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::error::{Place, Report};
 use super::fit;
@@ -74,7 +75,7 @@ impl Routers {
     }
 
     /// Checks that each router is there, on the same connector, and has a connection of its own.
-    pub(super) fn check(&self, devices: &BTreeMap<DeviceId, Device>, report: &Report) {
+    pub(super) fn check(&self, devices: &BTreeMap<DeviceId, Arc<Device>>, report: &Report) {
         for (device, place) in &self.behind {
             let Some(device) = devices.get(device) else {
                 continue;
@@ -83,7 +84,12 @@ impl Routers {
                 continue;
             };
             let written = self.written.contains(router);
-            if let Some(message) = problem(device, router, devices.get(router), written) {
+            if let Some(message) = problem(
+                device,
+                router,
+                devices.get(router).map(Arc::as_ref),
+                written,
+            ) {
                 report.error(place, message);
             }
         }

@@ -76,7 +76,7 @@ impl Fleet {
                     Ok(registered) => {
                         state.unfit.remove(id);
                         let member = Member {
-                            device: registered.device,
+                            device: Arc::new(registered.device),
                             origin: Origin::Api,
                             leaving: stored.leaving.is_some(),
                         };

@@ -8,7 +8,7 @@ use super::plan::{Plan, Tools};
 use super::setup::{Member, Setup};
 use super::state::State;
 use super::transition::Transition;
-use crate::config::{ClientId, owner};
+use crate::config::{ClientId, Owner};
 use crate::device::DeviceId;
 
 /// A change of one device that is possible at this moment.
@@ -86,10 +86,11 @@ impl State {
                 self.setup.devices.remove(&id);
             }
         }
-        let client_ids = &mut self.setup.client_ids;
+        let client_ids = Arc::make_mut(&mut self.setup.client_ids);
+        let owner = Owner::Device(id);
         match client_id {
-            Some(client_id) => client_ids.claim(&owner(&id), client_id),
-            None => client_ids.release(&owner(&id)),
+            Some(client_id) => client_ids.claim(&owner, client_id),
+            None => client_ids.release(&owner),
         }
         transition
     }

@@ -122,7 +122,7 @@ impl Fleet {
                 return Ok(None);
             };
             let member = Member {
-                device: member.device.clone(),
+                device: Arc::clone(&member.device),
                 origin: member.origin,
                 leaving: true,
             };

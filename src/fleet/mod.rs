@@ -165,14 +165,19 @@ impl Fleet {
         let composed = compose(config, &stored, &Setup::default());
         reload::report_unfit(&composed.unfit);
         let fleet = Self::new(parts, shared, config.limits.queued_uplinks, stored);
-        let mut plan = first_plan(&fleet.tools(), &composed.setup).map_err(DraftError::Plan)?;
-        for warning in &plan.warnings {
-            warn!("{warning}");
+        let tools = fleet.tools();
+        let (plan, warnings) = match composed.setup.held(fleet.share.held()) {
+            Cow::Borrowed(all) => first_plan(&tools, all).map(|mut plan| {
+                let warnings = std::mem::take(&mut plan.warnings);
+                (plan, warnings)
+            }),
+            // All of it is looked at, to find what is wrong. What is made is what is held by now.
+            Cow::Owned(part) => examine(&tools, &composed.setup)
+                .and_then(|warnings| Ok((first_plan(&tools, &part)?, warnings))),
         }
-        let held = fleet.share.held();
-        if let Cow::Owned(part) = composed.setup.held(held) {
-            // All of it was planned to find what is wrong. What is made is what is held by now.
-            plan = first_plan(&fleet.tools(), &part).map_err(DraftError::Plan)?;
+        .map_err(DraftError::Plan)?;
+        for warning in &warnings {
+            warn!("{warning}");
         }
         Ok(Draft {
             fleet: Arc::new(fleet),
@@ -327,6 +332,82 @@ fn first_plan(tools: &Tools<'_>, setup: &Setup) -> Result<Plan, Vec<PlanError>> 
     tools.plan(&nothing, setup, &Workshops::new(), &|_| false)
 }
 
+/// Plans everything and lets it go again, one part after the other: memory that was needed once for all devices is hardly
+/// ever given back to the system.
+fn examine(tools: &Tools<'_>, setup: &Setup) -> Result<Vec<PlanWarning>, Vec<PlanError>> {
+    let nothing = Setup::default();
+    let examined = first_plan(tools, &setup.part(BTreeMap::new())).and_then(|connectors| {
+        let Plan {
+            workshops,
+            mut warnings,
+            ..
+        } = connectors;
+        for part in setup.parts() {
+            let plan = tools.plan(&nothing, &part, &workshops, &|_| false)?;
+            warnings.extend(plan.warnings);
+        }
+        Ok(warnings)
+    });
+    // All that is wrong is told at once, and in its order.
+    examined.or_else(|_| first_plan(tools, setup).map(|plan| plan.warnings))
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is wrong with these devices, examined in parts, and planned whole.
+    fn examined(devices: &str) -> [Vec<String>; 2] {
+        let text = format!(
+            "[connectors.own]\nprofile = \"akenza-device\"\nurl = \"mqtt://own\"\n[devices]\n{devices}"
+        );
+        let config = Config::from_text(&text, "causeway.toml", ".".as_ref(), []);
+        let config = config.unwrap_or_else(|error| panic!("{error}"));
+        let setup = Setup::of(&config, &Setup::default());
+        let tally = Tally::default();
+        let tools = Tools {
+            tally: &tally,
+            keyring: None,
+            queue: 1,
+            thorough: true,
+        };
+        let texts = |errors: Vec<PlanError>| errors.iter().map(ToString::to_string).collect();
+        let parts = examine(&tools, &setup).err().unwrap_or_default();
+        let whole = first_plan(&tools, &setup).err().unwrap_or_default();
+        [texts(parts), texts(whole)]
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_device_is_found_in_whatever_part_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            path.display().to_string()
+        };
+        let bad = file(
+            "bad.pem",
+            "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
+        );
+        let devices = |wrong: std::ops::Range<usize>| {
+            let device = |number| match wrong.contains(&number) {
+                true => {
+                    format!("d{number} = {{ connector = \"own\", private_key_file = {bad:?} }}\n")
+                }
+                false => format!("d{number} = {{ connector = \"own\" }}\n"),
+            };
+            (0..40).map(device).collect::<String>()
+        };
+        for number in 0..40 {
+            let [parts, whole] = examined(&devices(number..number + 1));
+            assert_eq!((parts.len(), &parts), (1, &whole));
+        }
+        let [parts, whole] = examined(&devices(3..20));
+        assert_eq!((parts.len(), &parts), (17, &whole));
+        assert_eq!(examined(&devices(0..0)), [[""; 0]; 2]);
+    }
 }

@@ -26,7 +26,7 @@ pub fn patients(config: &Config) -> Vec<Patient> {
         let mut devices = config.devices.values();
         let first =
             devices.find(|device| device.connector == connector.name && device.via.is_none());
-        examine(config, connector, first)
+        examine(config, connector, first.map(Arc::as_ref))
     });
     all.collect()
 }

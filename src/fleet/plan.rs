@@ -89,7 +89,7 @@ impl Tools<'_> {
             let devices = carried.get(key).into_iter().flatten();
             let devices =
                 devices.filter_map(|(id, device)| Some((*device, topics.get(*id)?.routes.clone())));
-            let owner = owner.map(|member| &member.device);
+            let owner = owner.map(|member| &*member.device);
             match workshop.session(owner, devices, &mut plan.warnings) {
                 Ok(spec) => {
                     plan.specs.insert(key.clone(), spec);
@@ -137,7 +137,7 @@ fn carried(setup: &Setup) -> BTreeMap<SessionKey, Vec<(&DeviceId, &Device)>> {
     let mut carried: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for (id, member) in &setup.devices {
         if let Some(key) = setup.session_of(&member.device) {
-            carried.entry(key).or_default().push((id, &member.device));
+            carried.entry(key).or_default().push((id, &*member.device));
         }
     }
     carried

@@ -110,7 +110,7 @@ impl Fleet {
         }
         let registered = Registered::read(id, json, &state.setup)?;
         let member = Member {
-            device: registered.device,
+            device: Arc::new(registered.device),
             origin: Origin::Api,
             leaving: false,
         };

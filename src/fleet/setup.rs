@@ -16,13 +16,13 @@ use crate::registry::Origin;
 pub(super) struct Setup {
     pub(super) connectors: BTreeMap<ConnectorName, Arc<Connector>>,
     pub(super) devices: BTreeMap<DeviceId, Arc<Member>>,
-    pub(super) client_ids: ClientIds,
+    pub(super) client_ids: Arc<ClientIds>,
 }
 
 /// A device of a setup.
 #[derive(Debug, PartialEq)]
 pub(super) struct Member {
-    pub(super) device: Device,
+    pub(super) device: Arc<Device>,
     pub(super) origin: Origin,
     /// It is deleted as soon as its backlog is sent, and takes no more uplinks.
     pub(super) leaving: bool,
@@ -48,11 +48,11 @@ impl Setup {
         let mut setup = Self {
             connectors: connectors.collect(),
             devices: BTreeMap::new(),
-            client_ids: config.client_ids.clone(),
+            client_ids: Arc::clone(&config.client_ids),
         };
         for device in config.devices.values() {
             let member = Member {
-                device: device.clone(),
+                device: Arc::clone(device),
                 origin: Origin::Configuration,
                 leaving: false,
             };
@@ -90,13 +90,27 @@ impl Setup {
         }
         let devices = self.devices.iter();
         let held = devices.filter(|(_, member)| partitions.has(self.partition(&member.device)));
-        Cow::Owned(Self {
+        let held = held.map(|(id, member)| (id.clone(), Arc::clone(member)));
+        Cow::Owned(self.part(held.collect()))
+    }
+
+    /// The same divided by partitions, each as a part of its own; those without a device are left out.
+    pub(super) fn parts(&self) -> impl Iterator<Item = Self> {
+        let mut parts: BTreeMap<_, BTreeMap<_, _>> = BTreeMap::new();
+        for (id, member) in &self.devices {
+            let part = parts.entry(self.partition(&member.device)).or_default();
+            part.insert(id.clone(), Arc::clone(member));
+        }
+        parts.into_values().map(|devices| self.part(devices))
+    }
+
+    /// Some of its devices, on the same connectors.
+    pub(super) fn part(&self, devices: BTreeMap<DeviceId, Arc<Member>>) -> Self {
+        Self {
             connectors: self.connectors.clone(),
-            devices: held
-                .map(|(id, member)| (id.clone(), Arc::clone(member)))
-                .collect(),
-            client_ids: self.client_ids.clone(),
-        })
+            devices,
+            client_ids: Arc::default(),
+        }
     }
 
     /// The devices behind a router device.
@@ -141,6 +155,56 @@ impl Surroundings for Setup {
     }
 
     fn device(&self, id: &DeviceId) -> Option<&Device> {
-        self.devices.get(id).map(|member| &member.device)
+        self.devices.get(id).map(|member| &*member.device)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLANT: &str = r#"
+[connectors.own]
+profile = "plain"
+url = "mqtt://own"
+override.session = "device"
+override.connect.client_id = "own-{device}"
+[connectors.shared]
+profile = "plain"
+url = "mqtt://shared"
+[connectors.sap]
+profile = "sap-iot"
+url = "mqtt://sap"
+override.connect.tls_identity = "optional"
+[devices]
+router = { connector = "sap" }
+behind = { connector = "sap", via = "router" }
+beside = { connector = "sap", via = "router" }
+"#;
+
+    #[test]
+    fn parts_are_the_whole_and_divide_no_session() {
+        let devices = (0..200).map(|number| {
+            let connector = ["own", "shared"][number % 2];
+            format!("d{number} = {{ connector = \"{connector}\" }}\n")
+        });
+        let text = [PLANT, &devices.collect::<String>()].concat();
+        let config = Config::from_text(&text, "causeway.toml", ".".as_ref(), []).unwrap();
+        let setup = Setup::of(&config, &Setup::default());
+        let parts: Vec<_> = setup.parts().collect();
+        assert!(parts.len() > 40);
+        let mut all = BTreeMap::new();
+        let mut sessions = BTreeMap::new();
+        for (number, part) in parts.into_iter().enumerate() {
+            assert_eq!(part.connectors.len(), 3);
+            for (id, member) in part.devices {
+                let session = part.connectors[&member.device.connector].as_ref();
+                let session = session_of(session, &member.device);
+                assert_eq!(*sessions.entry(session).or_insert(number), number);
+                all.insert(id, member);
+            }
+        }
+        assert_eq!(sessions.len(), 102);
+        assert_eq!(all, setup.devices);
     }
 }

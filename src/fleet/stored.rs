@@ -12,7 +12,7 @@ use tracing::error;
 use zeroize::Zeroizing;
 
 use super::setup::{Member, Setup};
-use crate::config::{Config, Registered, owner};
+use crate::config::{Config, Owner, Registered};
 use crate::device::DeviceId;
 use crate::registry::Origin;
 use crate::store::records::RecordKind;
@@ -116,10 +116,11 @@ pub(super) fn compose(config: &Config, stored: &StoredDevices, before: &Setup) -
             |(id, stored)| match Registered::read(id, &stored.json, &setup) {
                 Ok(registered) => {
                     if let Some(client_id) = registered.client_id {
-                        setup.client_ids.claim(&owner(id), client_id);
+                        let owner = Owner::Device((*id).clone());
+                        Arc::make_mut(&mut setup.client_ids).claim(&owner, client_id);
                     }
                     let member = Member {
-                        device: registered.device,
+                        device: Arc::new(registered.device),
                         origin: Origin::Api,
                         leaving: stored.leaving.is_some(),
                     };
