@@ -57,7 +57,7 @@ impl<'a> Section<'a> {
         let mut place = self.place.clone();
         let mut table = self.table;
         for key in path {
-            let Some(node) = table.get(*key) else { break };
+            let Some(node) = table.get(key) else { break };
             place = Place {
                 key: join(&place.key, key),
                 origin: node.origin.clone(),

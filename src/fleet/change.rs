@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::Fleet;
 use super::error::ChangeError;
 use super::making::Crew;
 use super::plan::{Plan, Tools};
@@ -10,6 +11,7 @@ use super::state::State;
 use super::transition::Transition;
 use crate::config::{ClientId, Owner};
 use crate::device::DeviceId;
+use crate::store::Holding;
 
 /// A change of one device that is possible at this moment.
 #[derive(Debug)]
@@ -73,10 +75,13 @@ impl State {
             after,
             client_id,
         } = change;
-        let transition = crew.carry_out(self, plan, &after.held(self.made));
+        let mut transition = crew.carry_out(self, plan, &after.held(self.made));
         let member = after.devices.get(&id);
         let partition = member.map(|member| after.partition(&member.device));
+        let had = crew.share.has(&id);
         crew.share.learn_one(&id, partition);
+        let has = crew.share.has(&id);
+        (transition.comes, transition.goes) = (has && !had, had && !has);
         match member {
             Some(member) => {
                 let member = Arc::clone(member);
@@ -114,5 +119,21 @@ impl State {
             device: id.clone(),
             behind,
         })
+    }
+}
+
+impl Fleet {
+    /// Waits until a change of one device that was made has taken its course.
+    pub(super) async fn settle(&self, id: &DeviceId, transition: Transition) {
+        let goes = transition.goes;
+        if transition.comes {
+            // What is stored comes first, so it must be known before anything can be accepted.
+            self.look_again().await;
+        }
+        transition.finish(&self.uplinks).await;
+        if goes && self.uplinks.backlog(id).is_some() {
+            // It is another process' business now, and nothing is to be said of it here.
+            self.look_again().await;
+        }
     }
 }

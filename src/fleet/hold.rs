@@ -18,7 +18,7 @@ use tracing::{debug, error, warn};
 use super::making::Crew;
 use super::plan::Plan;
 use super::state::Running;
-use super::transition::Transition;
+use super::transition::{Transition, is_so_by};
 use super::{Fleet, PlanError, lock};
 use crate::cluster::{Partitions, Peers, Place, Places, Sessions};
 use crate::device::DeviceId;
@@ -29,8 +29,6 @@ use crate::uplink::{Away, AwayDevice};
 const PAUSE: Duration = Duration::from_secs(1);
 /// How long closed sessions may take to disconnect before they are cut: they have nothing left to send.
 const CLOSING: Duration = Duration::from_secs(3);
-/// How often it is looked whether they have.
-const LOOK: Duration = Duration::from_millis(5);
 
 /// A fleet as its cluster sees it.
 #[derive(Debug, Clone)]
@@ -240,12 +238,8 @@ impl Fleet {
 async fn have_ended(closing: Vec<Running>) {
     let until = Instant::now() + CLOSING;
     for running in closing {
-        while !running.task.is_finished() {
-            if Instant::now() >= until {
-                running.task.abort();
-                break;
-            }
-            tokio::time::sleep(LOOK).await;
+        if !is_so_by(until, || running.task.is_finished()).await {
+            running.task.abort();
         }
     }
 }

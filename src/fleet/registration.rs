@@ -49,25 +49,29 @@ impl Fleet {
     ) -> Result<Put, ChangeError> {
         let vault = self.vault.as_ref().ok_or(ChangeError::NoStore)?;
         let _turn = self.turns.of(&id).await;
+        let stored = Stored {
+            json,
+            leaving: None,
+        };
         let known = {
             let state = lock(&self.state);
             let known = state.setup.devices.contains_key(&id) || state.stored.contains_key(&id);
             if only_new && known {
                 return Err(ChangeError::Exists(id));
             }
-            if self.possible(&state, &id, &json)?.is_none() {
+            let member = state.setup.devices.get(&id);
+            if member.is_some_and(|member| member.leaving) {
+                return Err(ChangeError::Leaving(id));
+            }
+            if self.possible(&state, &id, &stored)?.is_none() {
                 return Ok(Put::Unchanged);
             }
             state.stored.get(&id).cloned()
         };
-        let stored = Stored {
-            json,
-            leaving: None,
-        };
         stored.write(vault, &id).await?;
         let made = self.with_crew(|state, crew| {
             // Other devices may have changed meanwhile, and what was possible may no longer be.
-            let change = self.possible(state, &id, &stored.json)?;
+            let change = self.possible(state, &id, &stored)?;
             let transition = change.map(|change| state.make(change, crew));
             state.unfit.remove(&id);
             state.stored.insert(id.clone(), Arc::new(stored));
@@ -76,7 +80,7 @@ impl Fleet {
         match made {
             Ok(transition) => {
                 if let Some(transition) = transition {
-                    transition.finish(&self.uplinks).await;
+                    self.settle(&id, transition).await;
                 }
             }
             Err(error) => {
@@ -93,26 +97,22 @@ impl Fleet {
         })
     }
 
-    /// What the device's JSON changes; nothing where it is registered so already.
-    fn possible(
+    /// What a stored device changes, here or in another process registered; nothing where it is there already, just so.
+    pub(super) fn possible(
         &self,
         state: &State,
         id: &DeviceId,
-        json: &str,
+        stored: &Stored,
     ) -> Result<Option<Change>, ChangeError> {
         let known = state.setup.devices.get(id);
-        match known {
-            Some(known) if known.origin == Origin::Configuration => {
-                return Err(ChangeError::Configured(id.clone()));
-            }
-            Some(known) if known.leaving => return Err(ChangeError::Leaving(id.clone())),
-            _ => {}
+        if known.is_some_and(|known| known.origin == Origin::Configuration) {
+            return Err(ChangeError::Configured(id.clone()));
         }
-        let registered = Registered::read(id, json, &state.setup)?;
+        let registered = Registered::read(id, &stored.json, &state.setup)?;
         let member = Member {
             device: Arc::new(registered.device),
             origin: Origin::Api,
-            leaving: false,
+            leaving: stored.leaving.is_some(),
         };
         if known.is_some_and(|known| **known == member) {
             return Ok(None);

@@ -13,7 +13,7 @@ use crate::uplink::{Lane, Uplinks};
 
 /// How long what holds a device that has gone may take to finish: far longer than it should.
 const LIMIT: Duration = Duration::from_secs(30);
-/// How often it is looked whether it has.
+/// How often it is looked whether something is so.
 const LOOK: Duration = Duration::from_millis(5);
 
 /// A change that is made and not finished.
@@ -28,6 +28,10 @@ pub(super) struct Transition {
     entering: Vec<Arc<Device>>,
     /// Sessions that become another one when everybody has left.
     pub(super) turns: Vec<Turn>,
+    /// What is stored of a device may not be known here: its session was another process' before.
+    pub(super) comes: bool,
+    /// It is another process' from now on.
+    pub(super) goes: bool,
 }
 
 /// A session that is to become another one.
@@ -75,8 +79,11 @@ impl Transition {
     /// Waits until everything has left, and lets go on what waits for that.
     pub(super) async fn finish(self, uplinks: &Uplinks) {
         let until = Instant::now() + LIMIT;
-        for (id, tenure) in self.leaving {
-            all_have_left(&id, tenure, until).await;
+        for (device, tenure) in self.leaving {
+            // Nothing of it is on the way to the session that it has left.
+            if !is_so_by(until, || tenure.is_deserted()).await {
+                warn!(%device, "something still uses a device that has gone or changed {LIMIT:?} ago");
+            }
         }
         for lane in self.gone {
             lane.close();
@@ -90,13 +97,13 @@ impl Transition {
     }
 }
 
-/// Waits until nothing of a device is on the way to the session that it has left.
-async fn all_have_left(device: &DeviceId, tenure: Arc<Tenure>, until: Instant) {
-    while !tenure.is_deserted() {
+/// Waits until something is so; `false` when it is not by then.
+pub(super) async fn is_so_by(until: Instant, is_so: impl Fn() -> bool) -> bool {
+    while !is_so() {
         if Instant::now() >= until {
-            warn!(%device, "something still uses a device that has gone or changed {LIMIT:?} ago");
-            return;
+            return false;
         }
         tokio::time::sleep(LOOK).await;
     }
+    true
 }

@@ -2,6 +2,8 @@
 
 mod crowd;
 mod deleting;
+#[cfg(feature = "nats")]
+mod elsewhere;
 mod listing;
 mod moving;
 mod registering;
