@@ -6,6 +6,7 @@
 
 mod breaking;
 mod connections;
+mod drift;
 mod everywhere;
 mod listener;
 mod platforms;

@@ -87,6 +87,14 @@ impl Replica {
         self.program = run(&self.folder);
     }
 
+    /// Writes more into its file, and tells it to look.
+    pub(super) fn configure(&self, more: &str) {
+        let path = self.folder.path().join("causeway.toml");
+        let config = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(path, config + more).unwrap();
+        self.program.signal("HUP");
+    }
+
     /// It stands still until it [goes on](Self::go_on), and does not know that it did.
     pub(super) fn freeze(&self) {
         self.program.signal("STOP");
