@@ -106,6 +106,8 @@ pub(super) struct State {
     /// What its last record says.
     pub(super) written: Life,
     pub(super) renewal: Option<Duration>,
+    /// Nobody needs to be told again that renewals are not confirmed.
+    pub(super) is_overdue: bool,
     /// The names of those who were given something else, as it was last said.
     pub(super) unlike: Vec<Arc<str>>,
 }
@@ -127,6 +129,7 @@ impl Keeper {
             heard: now,
             written: Life::Alive,
             renewal: None,
+            is_overdue: false,
             unlike: Vec::new(),
         };
         loop {

@@ -91,6 +91,9 @@ impl Keeper {
                 state.seq = seq;
                 state.heard = now;
                 state.renewal = Some(now.from(sent));
+                if std::mem::take(&mut state.is_overdue) {
+                    tracing::info!("nats-server confirms renewals of the lease again");
+                }
                 let until = sent.after(self.term.use_of());
                 if state.written != Life::Gone && until > now {
                     self.shown.lease.set(until);
@@ -109,10 +112,14 @@ impl Keeper {
             }
             Err(NotWritten::Unclear(error)) => {
                 self.tally.not_renewed.fetch_add(1, Relaxed);
-                tracing::warn!(
-                    error,
-                    "nats-server has not confirmed the renewal of the lease"
-                );
+                // It is tried four times a second, for as long as this lasts.
+                match std::mem::replace(&mut state.is_overdue, true) {
+                    false => tracing::warn!(
+                        error,
+                        "nats-server has not confirmed the renewal of the lease"
+                    ),
+                    true => tracing::debug!(error, "nor the next one"),
+                }
                 state.renew_at = state.renew_at.min(now.after(PAUSE));
                 if state.written == Life::Gone {
                     state.written = Life::Leaving;

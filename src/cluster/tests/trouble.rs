@@ -1,7 +1,7 @@
 //! What must never happen: two holders. And that it goes on by itself.
 
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use super::proxy::Proxy;
@@ -182,4 +182,41 @@ async fn without_a_server_a_member_ends_all_the_same() {
     a.membership.end().await;
     assert!(ledger.holders().is_empty());
     assert_eq!(ledger.lost(), 0);
+}
+
+/// On one thread, which is the one whose log is read.
+#[tokio::test]
+async fn a_lease_that_cannot_be_renewed_is_told_of_once() {
+    let log: Arc<Mutex<Vec<u8>>> = Arc::default();
+    let lines = Arc::clone(&log);
+    let subscriber = tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_writer(move || Lines(Arc::clone(&lines)))
+        .finish();
+    let _reading = tracing::subscriber::set_default(subscriber);
+    let (server, ledger) = (TestServer::start().await, Ledger::default());
+    let servers = server.servers();
+    let a = TestMember::join(servers.clone(), "a", LEASE, &ledger).await;
+    until_settled(&[&a]).await;
+    let client = async_nats::connect(&servers.urls[0]).await.unwrap();
+    let jetstream = async_nats::jetstream::new(client);
+    let stream = format!("{}-cluster", servers.prefix);
+    jetstream.delete_stream(stream).await.unwrap();
+    until("many failures", || a.tally.not_renewed.load(Relaxed) >= 8).await;
+    let log = String::from_utf8(log.lock().unwrap().clone()).unwrap();
+    let told = log.matches("has not confirmed the renewal").count();
+    assert_eq!(told, 1, "{log}");
+}
+
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Lines {
+    fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(line);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
