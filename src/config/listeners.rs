@@ -113,7 +113,7 @@ pub(super) fn log(mut section: Section<'_>) -> Log {
 
 pub(super) fn limits(mut section: Section<'_>, http: &Http) -> Limits {
     let limits = Limits {
-        connects_per_second: section.count("connects_per_second", 50, 1..=100_000),
+        connects_per_second: section.count("connects_per_second", 100, 1..=100_000),
         concurrent_connects: section.count("concurrent_connects", 64, 1..=100_000) as usize,
         queued_uplinks: section.count("queued_uplinks", 1000, 1..=1_000_000) as usize,
         queued_bytes: section.bytes("queued_bytes", 64 * MIB, 1..=1024 * 1024 * MIB),

@@ -162,7 +162,8 @@ pub enum LogFormat {
 /// What bounds memory and the load on brokers.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// Connections that are opened in a second, all sessions together, 1 to 100,000. Default 50.
+    /// Connections that are opened in a second, all sessions together, 1 to 100,000. Those for which
+    /// somebody waits come first. Default 100.
     pub connects_per_second: u32,
     /// Connections that are being opened at one time, all sessions together, 1 to 100,000. Default 64.
     pub concurrent_connects: usize,

@@ -28,6 +28,7 @@ mod task;
 mod telling;
 mod tenure;
 mod ticket;
+mod turn;
 
 #[cfg(test)]
 mod tests;

@@ -35,7 +35,7 @@ use crate::topic::TopicFilter;
 const RETRY_ON_DEMAND: Duration = Duration::from_secs(3);
 
 /// How often a full queue is searched for messages that nobody waits for any more.
-const PRUNE: Duration = Duration::from_millis(100);
+pub(super) const PRUNE: Duration = Duration::from_millis(100);
 
 /// A session that is not running yet.
 #[derive(Debug)]
@@ -213,10 +213,7 @@ impl Session {
     }
 
     async fn connect(&mut self, shared: &Shared) -> Result<Established, Ended> {
-        let permit = tokio::select! {
-            () = shared.shutdown.cancelled() => return Err(Ended::Shutdown),
-            permit = shared.gate.turn() => permit,
-        };
+        let permit = self.turn(shared).await?;
         let spec = Arc::clone(&self.spec.connect);
         let version = spec.version.current();
         let stream = tokio::select! {
@@ -348,12 +345,7 @@ impl Session {
         tokio::pin!(sleep);
         let mut swaps = self.password.swaps();
         loop {
-            if self.held.len() >= self.spec.queue {
-                // Messages that nobody waits for any more must not fill the queue while there is no connection.
-                self.held.retain(|entry| entry.is_wanted());
-            }
-            self.tell_held();
-            let room = self.held.len() < self.spec.queue;
+            let room = self.make_room();
             tokio::select! {
                 () = shared.shutdown.cancelled() => return false,
                 () = &mut sleep => return true,

@@ -15,6 +15,7 @@ mod downlinks;
 mod keys;
 mod orders;
 mod tenures;
+mod turns;
 
 use super::*;
 use crate::broker::MqttVersion;

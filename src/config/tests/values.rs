@@ -28,7 +28,7 @@ fn an_empty_file_has_all_defaults() {
     assert_eq!(config.management.listen.to_string(), "127.0.0.1:9090");
     assert_eq!(config.log.format, LogFormat::Human);
     assert_eq!(config.log.level, "info");
-    assert_eq!(config.limits.connects_per_second, 50);
+    assert_eq!(config.limits.connects_per_second, 100);
     assert_eq!(config.limits.concurrent_connects, 64);
     assert_eq!(config.limits.queued_uplinks, 1000);
     assert_eq!(config.limits.queued_bytes, 64 * 1_048_576);
