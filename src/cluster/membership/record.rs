@@ -16,8 +16,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::partition::Partition;
-use super::table::MemberId;
+use crate::cluster::partition::Partition;
+use crate::cluster::table::MemberId;
 
 /// The life of a member, as the others see it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

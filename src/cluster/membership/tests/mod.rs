@@ -13,7 +13,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
-use super::{Answerer, Cluster, ClusterSettings, Membership, Partitions, Peers, Place};
+use super::{Cluster, ClusterSettings, Membership};
+use crate::cluster::{Answerer, Partitions, Peers, Place};
 use crate::store::{NatsServers, TestServer};
 use crate::tally::ClusterTally;
 use ledger::{Ledger, Recorded};

@@ -4,12 +4,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
 
-use super::clock::{Lease, Moment};
 use super::keeper::{Keeper, State};
-use super::partition::Partitions;
 use super::record::{Life, MemberRecord};
-use super::report::{MemberReport, MemberState, Report};
-use super::table::{Member, MemberId, Table};
+use crate::cluster::clock::{Lease, Moment};
+use crate::cluster::partition::Partitions;
+use crate::cluster::report::{MemberReport, MemberState, Report};
+use crate::cluster::table::{Member, MemberId, Table};
 
 /// The last state of everything.
 #[derive(Debug)]

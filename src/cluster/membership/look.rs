@@ -8,9 +8,9 @@ use async_nats::jetstream::context::GetStreamErrorKind;
 use futures_util::TryStreamExt;
 
 use super::line::Line;
-use super::partition::Partitions;
 use super::record::{MemberRecord, Record};
-use super::table::MemberId;
+use crate::cluster::partition::Partitions;
+use crate::cluster::table::MemberId;
 use crate::store::{NatsError, NatsServers};
 
 /// For one request to nats-server.
@@ -154,8 +154,8 @@ impl Look {
 
 #[cfg(test)]
 mod tests {
+    use super::super::record::Life;
     use super::*;
-    use crate::cluster::record::Life;
 
     #[test]
     fn whoever_is_silent_has_nothing() {

@@ -14,8 +14,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::line::{Line, Wire};
-use super::peers::{Answerer, AskError};
-use super::table::MemberId;
+use crate::cluster::peers::{Answerer, AskError};
+use crate::cluster::table::MemberId;
 use crate::tally::{Asked, ClusterTally};
 
 /// How many requests a member works at at a time.

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::clock::Moment;
-use super::partition::Partition;
 use super::record::{MemberRecord, PartitionRecord, Record};
-use super::table::MemberId;
+use crate::cluster::clock::Moment;
+use crate::cluster::partition::Partition;
+use crate::cluster::table::MemberId;
 
 /// A record, and when it came here.
 #[derive(Debug, Clone)]

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use super::clock::Moment;
-use super::partition::{self, Partition, Partitions};
 use super::record::Life;
-use super::table::MemberId;
 use super::view::View;
+use crate::cluster::clock::Moment;
+use crate::cluster::partition::{self, Partition, Partitions};
+use crate::cluster::table::MemberId;
 
 /// What this process does with the partitions.
 #[derive(Debug, Clone, Copy, Default)]
@@ -117,8 +117,8 @@ mod tests {
 
     use proptest::prelude::*;
 
+    use super::super::record::{MemberRecord, PartitionRecord, Record};
     use super::*;
-    use crate::cluster::record::{MemberRecord, PartitionRecord, Record};
 
     const LEASE: Duration = Duration::from_secs(6);
     const NOW: Moment = Moment(100_000);

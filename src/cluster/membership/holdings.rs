@@ -1,7 +1,7 @@
 //! Which partitions this process has, and what is under way with them: plain data.
 
-use super::partition::Partitions;
 use super::plan::Own;
+use crate::cluster::partition::Partitions;
 
 /// Every partition is in one of these at the most.
 #[derive(Debug, Clone, Copy, Default)]

@@ -15,11 +15,11 @@ use super::asking::Asking;
 use super::bucket::Bucket;
 use super::keeper::{Keeper, Term};
 use super::line::Line;
-use super::peers::{Answerer, AskError, Peers};
-use super::report::Report;
-use super::sessions::Sessions;
 use super::showing::Shown;
-use super::table::{Member, MemberId, Table};
+use crate::cluster::peers::{Answerer, AskError, Peers};
+use crate::cluster::report::Report;
+use crate::cluster::sessions::Sessions;
+use crate::cluster::table::{Member, MemberId, Table};
 use crate::store::{NatsError, NatsServers};
 use crate::tally::ClusterTally;
 

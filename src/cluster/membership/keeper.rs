@@ -15,16 +15,16 @@ use tokio_util::sync::CancellationToken;
 
 use super::asking::Asking;
 use super::bucket::{Bucket, Heard, Listing, NotWritten};
-use super::clock::Moment;
 use super::following::Following;
 use super::holdings::Holdings;
-use super::partition::{Partition, Partitions};
 use super::plan::{self, plan};
 use super::record::{Life, MemberRecord, PartitionRecord, Record};
-use super::sessions::Sessions;
 use super::showing::Shown;
-use super::table::{Member, MemberId};
 use super::view::View;
+use crate::cluster::clock::Moment;
+use crate::cluster::partition::{Partition, Partitions};
+use crate::cluster::sessions::Sessions;
+use crate::cluster::table::{Member, MemberId};
 use crate::tally::ClusterTally;
 
 /// After something went wrong, before it is tried again.

@@ -3,11 +3,11 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::bucket::{Heard, Listing, NotWritten, Written};
-use super::clock::Moment;
 use super::keeper::{Done, Keeper, PAUSE, State};
-use super::partition::{Partition, Partitions};
 use super::record::{Life, PartitionRecord, Record};
 use super::view::View;
+use crate::cluster::clock::Moment;
+use crate::cluster::partition::{Partition, Partitions};
 
 impl Keeper {
     pub(super) fn done(&self, state: &mut State, done: Done) {
