@@ -6,6 +6,7 @@
 //! - [`Tenure`]: for how long a device's messages may go there
 //! - [`Status`]: what it tells about itself
 //! - [`SessionControl`]: what it is told about itself while it runs
+//! - [`ConnectGate`], `turn`: how fast all of them connect, and who comes first
 
 mod backoff;
 mod budget;
