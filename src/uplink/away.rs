@@ -75,11 +75,14 @@ impl Uplinks {
         let prepared = prepare(&device.connector, &device.topic, None, uplink, &wishes)?;
         let (order, keyed) = (prepared.order, wishes.key.zip(prepared.posted));
         // A client that goes away must not leave its key in flight.
-        let road = Arc::clone(&self.road);
+        let uplinks = self.clone();
         let storing = self.road.tasks.spawn(async move {
             let accepted = put(&*store, &order, keyed).await?;
             if !accepted.replayed {
-                road.feed.tell(|| accepted.receipt.clone());
+                // It may have come here meanwhile, before there was anything to be found in the store.
+                uplinks.arrived(&order.uplink.device);
+                let feed = &uplinks.road.feed;
+                feed.tell(|| accepted.receipt.clone());
             }
             Ok(accepted)
         });
