@@ -11,6 +11,7 @@ use async_nats::jetstream::message::{PublishMessage, StreamMessage};
 use async_nats::jetstream::stream::{self, RawMessageErrorKind, Stream};
 use async_nats::{Client, HeaderMap};
 use bytes::Bytes;
+use futures_util::future::try_join_all;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -26,6 +27,9 @@ use crate::store::server::NatsServers;
 
 /// How long the server may take to confirm something.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long it may take to answer what is asked again anyway: while servers choose who leads a stream, nobody answers.
+const SOON: Duration = Duration::from_secs(2);
 
 /// The way to the server, over all connections.
 pub(super) struct Link {
@@ -95,7 +99,8 @@ impl Conn {
             .ack_timeout(Duration::from_secs(1))
             .build(client.clone());
         // Each time: the servers may have lost all they had.
-        let made = streams::make(&context, names, limits, servers.replicas).await;
+        let made = ContextBuilder::new().timeout(SOON).build(client.clone());
+        let made = streams::make(&made, names, limits, servers.replicas).await;
         made.map_err(|(stream, cause)| NatsError::Stream { stream, cause })?;
         let mut streams = Vec::new();
         for name in StreamName::ALL {
@@ -299,6 +304,13 @@ impl Link {
         };
         let purged = purged.map_err(|failure| self.failed(&conn, failure))?;
         Ok(purged.purged)
+    }
+
+    /// What each stream holds, when all of them can be used.
+    pub(super) async fn infos(&self) -> Result<Vec<stream::Info>, Failure> {
+        let infos = try_join_all(StreamName::ALL.map(|stream| self.info(stream)));
+        let infos = tokio::time::timeout(SOON, infos).await;
+        infos.map_err(|_| Failure::unclear("no answer came in time"))?
     }
 
     /// What a stream holds.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use async_nats::jetstream::Context;
 use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType};
+use futures_util::future::try_join_all;
 
 use super::names::{Names, StreamName};
 use crate::store::limits::Limits;
@@ -18,15 +19,13 @@ pub(super) async fn make(
     limits: &Limits,
     replicas: usize,
 ) -> Result<(), (String, String)> {
-    for stream in StreamName::ALL {
+    let made = StreamName::ALL.map(async |stream| {
         let config = config(stream, names, limits, replicas);
         let name = config.name.clone();
-        context
-            .create_or_update_stream(config)
-            .await
-            .map_err(|error| (name, error.to_string()))?;
-    }
-    Ok(())
+        let made = context.create_or_update_stream(config).await;
+        made.map(drop).map_err(|error| (name, error.to_string()))
+    });
+    try_join_all(made).await.map(drop)
 }
 
 fn config(stream: StreamName, names: &Names, limits: &Limits, replicas: usize) -> Config {

@@ -74,7 +74,7 @@ const LOOK: Duration = Duration::from_secs(5);
 /// How often the stream is looked at for uplinks of which nobody has told.
 const LOOK_FOR_NEW: Duration = Duration::from_secs(30);
 const FIRST_RETRY: Duration = Duration::from_millis(100);
-const MAX_RETRY: Duration = Duration::from_secs(5);
+const MAX_RETRY: Duration = Duration::from_secs(1);
 /// Changes that are kept in memory during an outage.
 const MAX_KEPT: usize = 100_000;
 
@@ -397,7 +397,8 @@ impl Writer {
     async fn recover(&mut self) {
         self.retry_at = Instant::now() + self.retry;
         self.retry = (2 * self.retry).min(MAX_RETRY);
-        if self.try_recover().await.is_err() {
+        if let Err(failure) = self.try_recover().await {
+            tracing::debug!(?failure, "the store cannot be used yet");
             return;
         }
         self.retry = FIRST_RETRY;
@@ -407,12 +408,9 @@ impl Writer {
 
     async fn try_recover(&mut self) -> Result<(), Failure> {
         self.core.link.renew().await?;
-        for stream in StreamName::ALL {
-            let info = self.core.link.info(stream).await?;
-            if stream == StreamName::Downlinks {
-                self.pass_by(info.state.last_sequence).await?;
-            }
-        }
+        let infos = self.core.link.infos().await?;
+        let downlinks = &infos[StreamName::Downlinks as usize];
+        self.pass_by(downlinks.state.last_sequence).await?;
         self.core.rescan(&mut self.scanned, Extent::All).await?;
         while !self.kept.is_empty() {
             let count = self.kept.len().min(ROUND);
