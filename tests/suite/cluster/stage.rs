@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use causeway::cluster::Partition;
 use serde_json::Value;
+use tokio::time::{sleep, timeout};
 
 use super::replica::Replica;
 use super::settings::{RECOVERY, lease};
-use crate::harness::eventually::eventually;
 use crate::harness::http::Http;
 use crate::harness::mosquitto::Mosquitto;
 use crate::harness::nats::NatsServer;
@@ -80,17 +80,36 @@ impl<B> Stage<B> {
 
     /// Waits until every partition has an owner, by the word of every replica, and each of them has some.
     pub(super) async fn whole(&self) {
+        let whole = async {
+            for replica in &self.replicas {
+                while !replica
+                    .cluster()
+                    .await
+                    .is_some_and(|told| self.is_whole(&told))
+                {
+                    sleep(Duration::from_millis(10)).await;
+                }
+            }
+        };
+        if timeout(RECOVERY, whole).await.is_err() {
+            self.tell_of_replicas().await;
+            panic!("the cluster is not whole after {RECOVERY:?}");
+        }
+    }
+
+    fn is_whole(&self, cluster: &Value) -> bool {
+        let members = cluster["members"].as_array().unwrap();
+        let held = |member: &Value| member["partitions"].as_array().map_or(0, Vec::len);
+        members.len() == self.replicas.len()
+            && members.iter().all(|member| held(member) > 0)
+            && members.iter().map(held).sum::<usize>() == usize::from(Partition::COUNT)
+    }
+
+    /// Prints what they logged, and say of the cluster, for a test that fails.
+    async fn tell_of_replicas(&self) {
         for replica in &self.replicas {
-            eventually("the cluster to be whole", RECOVERY, async || {
-                replica.cluster().await.is_some_and(|cluster| {
-                    let members = cluster["members"].as_array().unwrap();
-                    let held = |member: &Value| member["partitions"].as_array().map_or(0, Vec::len);
-                    members.len() == self.replicas.len()
-                        && members.iter().all(|member| held(member) > 0)
-                        && members.iter().map(held).sum::<usize>() == usize::from(Partition::COUNT)
-                })
-            })
-            .await;
+            let (told, log) = (replica.cluster().await, replica.log());
+            println!("{}: {told:?}\n{}", replica.addr(), log.join("\n"));
         }
     }
 
