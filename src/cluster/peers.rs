@@ -8,6 +8,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 
+use super::partition::Partition;
 use super::report::Report;
 use super::table::{MemberId, Table};
 
@@ -28,6 +29,11 @@ pub trait Peers: Debug + Send + Sync {
         request: Bytes,
         within: Duration,
     ) -> BoxFuture<'static, Result<Bytes, AskError>>;
+
+    /// Who has a lease on a partition, by the word of nats-server at this moment, which the table may not have heard yet. A
+    /// member that gets the partition later looks through what is stored later, too. The error says why that is not known.
+    fn owner(&self, partition: Partition)
+    -> BoxFuture<'static, Result<Option<MemberId>, Box<str>>>;
 
     /// Everything that is known of the cluster, for people and for metrics.
     fn report(&self) -> Report {

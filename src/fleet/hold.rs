@@ -20,7 +20,7 @@ use super::plan::Plan;
 use super::state::Running;
 use super::transition::{Transition, is_so_by};
 use super::{Fleet, PlanError, lock};
-use crate::cluster::{Partitions, Peers, Place, Places, Sessions};
+use crate::cluster::{Partition, Partitions, Peers, Place, Places, Sessions};
 use crate::device::DeviceId;
 use crate::seldom::{Pass, Seldom};
 use crate::uplink::{Away, AwayDevice};
@@ -76,6 +76,10 @@ impl Whereabouts {
 impl Places for Whereabouts {
     fn place(&self, device: &DeviceId) -> Place {
         self.peers.table().place(self.fleet.share.partition(device))
+    }
+
+    fn partition(&self, device: &DeviceId) -> Partition {
+        self.fleet.share.partition(device)
     }
 
     fn knows(&self, device: &DeviceId) -> bool {

@@ -58,6 +58,19 @@ impl Uplinks {
         let _ = self.road.away.set(away);
     }
 
+    /// Makes sure that what is stored of a device by now is known here, and stands before what comes; `false` when that
+    /// cannot be looked for.
+    pub(crate) async fn hear(&self, device: &DeviceId) -> bool {
+        let Some(store) = &self.road.store else {
+            return true;
+        };
+        let looked = store.look().await;
+        if self.backlog(device).is_some() {
+            self.arrived(device);
+        }
+        looked.is_ok()
+    }
+
     /// Stores an uplink of a device whose session is not here. One that nobody has is an unknown device.
     pub(super) async fn store_away(
         &self,

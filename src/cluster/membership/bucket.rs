@@ -18,7 +18,9 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::sync::mpsc;
 
 use super::line::{Line, Wire};
-use super::record::Record;
+use super::record::{PartitionRecord, Record};
+use crate::cluster::partition::Partition;
+use crate::cluster::table::MemberId;
 use crate::store::{NatsError, NatsServers};
 
 /// How many records are read at a time.
@@ -194,6 +196,28 @@ impl Bucket {
             Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => Ok(None),
             Err(error) => Err(error.to_string().into()),
         }
+    }
+
+    /// Who has a partition and may hold it, at this moment.
+    pub(super) async fn owner(&self, partition: Partition) -> Result<Option<MemberId>, Box<str>> {
+        let key = format!("partition.{partition}");
+        let Some((
+            Record::Partition(
+                _,
+                PartitionRecord {
+                    holder: Some(holder),
+                },
+            ),
+            _,
+        )) = self.read(&key).await?
+        else {
+            return Ok(None);
+        };
+        let life = self.read(&format!("member.{holder}")).await?;
+        let Some((Record::Member(_, life), _)) = life else {
+            return Ok(None);
+        };
+        Ok(life.may_hold().then_some(holder))
     }
 
     /// Reads all records. Makes the stream again where there is none any more.

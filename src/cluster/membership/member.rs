@@ -16,6 +16,7 @@ use super::bucket::Bucket;
 use super::keeper::{Keeper, Term};
 use super::line::Line;
 use super::showing::Shown;
+use crate::cluster::partition::Partition;
 use crate::cluster::peers::{Answerer, AskError, Peers};
 use crate::cluster::report::Report;
 use crate::cluster::sessions::Sessions;
@@ -72,6 +73,7 @@ impl Cluster {
     /// The others, and the table; from now on until long after the end.
     pub fn peers(&self) -> Arc<dyn Peers> {
         Arc::new(Others {
+            bucket: self.bucket.clone(),
             asking: self.asking.clone(),
             shown: Arc::clone(&self.shown),
         })
@@ -171,6 +173,7 @@ impl Drop for Membership {
 
 #[derive(Debug)]
 struct Others {
+    bucket: Bucket,
     asking: Asking,
     shown: Arc<Shown>,
 }
@@ -191,6 +194,14 @@ impl Peers for Others {
         within: Duration,
     ) -> BoxFuture<'static, Result<Bytes, AskError>> {
         self.asking.ask(member, request, within)
+    }
+
+    fn owner(
+        &self,
+        partition: Partition,
+    ) -> BoxFuture<'static, Result<Option<MemberId>, Box<str>>> {
+        let bucket = self.bucket.clone();
+        Box::pin(async move { bucket.owner(partition).await })
     }
 
     fn report(&self) -> Report {

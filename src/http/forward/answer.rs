@@ -28,6 +28,8 @@ pub(super) enum Answer {
     Page(Box<Page>),
     /// A receipt and whose it is.
     Receipt(Option<(DeviceId, Bytes)>),
+    /// What was stored by now is known, or cannot be looked for.
+    Heard(bool),
 }
 
 /// An answer to a client, from the member that has the device.
@@ -58,6 +60,7 @@ const HTTP: u8 = 3;
 const ABSENT: u8 = 4;
 const PAGE: u8 = 5;
 const RECEIPT: u8 = 6;
+const HEARD: u8 = 7;
 
 impl Answer {
     pub(super) fn write(&self) -> Bytes {
@@ -71,6 +74,11 @@ impl Answer {
                 to.finish().into()
             }
             Self::Page(page) => page.write(),
+            Self::Heard(is_heard) => {
+                let mut to = message(HEARD, 3);
+                to.flag(*is_heard);
+                to.finish().into()
+            }
             Self::Receipt(receipt) => {
                 let mut to = message(RECEIPT, 512);
                 to.option(receipt.as_ref(), |to, (device, json)| {
@@ -91,6 +99,7 @@ impl Answer {
             ABSENT => Self::Absent(from.list(ask::device)?),
             PAGE => Self::Page(Box::new(Page::read(&mut from)?)),
             RECEIPT => Self::Receipt(from.option(|from| Ok((ask::device(from)?, from.bytes()?)))?),
+            HEARD => Self::Heard(from.flag()?),
             _ => return Err(DecodeError::Field("kind")),
         };
         from.finish()?;
@@ -212,6 +221,7 @@ mod tests {
             prop::collection::vec(device(), 0..5).prop_map(Answer::Absent),
             page,
             prop::option::of((device(), bytes())).prop_map(Answer::Receipt),
+            any::<bool>().prop_map(Answer::Heard),
         ]
     }
 

@@ -81,6 +81,7 @@ impl Parts {
                     (receipt.device, json.into())
                 }))
             }
+            Ok(Ask::Stored(device)) => Answer::Heard(self.uplinks.hear(&device).await),
             Err(error) => {
                 tracing::warn!(%error, "what another replica asks cannot be read");
                 Answer::NotUnderstood
@@ -95,7 +96,9 @@ impl Parts {
         }
         wishes.wait = wishes.wait.min(self.forward.limits.max_wait);
         let confirm_platform = wishes.confirm_platform;
-        let response = match self.uplinks.deliver(uplink, wishes).await {
+        let outcome = self.uplinks.deliver(uplink, wishes).await;
+        self.forward.announce_stored(&device, &outcome).await;
+        let response = match outcome {
             Ok(accepted) => receipt_form::answer(&accepted, confirm_platform),
             // Wherever it goes: what ends here has not taken it.
             Err(UplinkError::Closing) => return Answer::NotHere,

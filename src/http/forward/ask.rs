@@ -37,6 +37,8 @@ pub(super) enum Ask {
     Page(Box<PageWanted>),
     /// For a receipt that it has in memory.
     Receipt(UplinkId),
+    /// To look for what was stored of a device by another.
+    Stored(DeviceId),
 }
 
 /// A request about one device, whose path names it.
@@ -68,6 +70,7 @@ const REQUEST: u8 = 2;
 const LISTEN: u8 = 3;
 const PAGE: u8 = 4;
 const RECEIPT: u8 = 5;
+const STORED: u8 = 6;
 
 /// The longest path and query, in bytes: far above what `http.max_head` lets through by default.
 const MAX_URI: usize = 64 * 1024;
@@ -136,6 +139,12 @@ impl Ask {
         to.finish().into()
     }
 
+    pub(super) fn stored(device: &DeviceId) -> Bytes {
+        let mut to = message(STORED, 64);
+        to.text(device.as_str());
+        to.finish().into()
+    }
+
     /// Reads what another member asks. Everything in it is checked as if a client had sent it.
     pub(super) fn read(message: Bytes) -> Result<Self, DecodeError> {
         let (kind, mut from) = Reader::new(message)?;
@@ -149,6 +158,7 @@ impl Ask {
                 let id = id.map_err(|_| DecodeError::Field("uplink's id"))?;
                 Self::Receipt(UplinkId::from_u128(u128::from_be_bytes(id)))
             }
+            STORED => Self::Stored(device(&mut from)?),
             _ => return Err(DecodeError::Field("kind")),
         };
         from.finish()?;

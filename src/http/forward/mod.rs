@@ -8,7 +8,7 @@
 //! - [`Members`]: what of the other members is needed here; without it there is one process, and nothing of this is done
 //! - `ask`, `answer`, `fields`, `headers`: what goes from one member to another, as plain data
 //! - `reach`: asking whoever has a device, looking again where it has moved, within a time
-//! - `uplink`: the road out for a device that may be elsewhere
+//! - `uplink`: the road out for a device that may be elsewhere, and telling its owner of what was stored here
 //! - `route`: any other request about a device
 //! - `page`, `receipt`: what all members are asked for
 //! - `listening`: those who have a device are told that somebody listens to it elsewhere

@@ -204,7 +204,7 @@ impl Forward {
     }
 
     /// Whether waiting is of no use: this program ends, or hears of nobody any more.
-    fn gives_up(&self) -> bool {
+    pub(super) fn gives_up(&self) -> bool {
         self.shutdown.is_cancelled() || !self.members.peers.report().is_connected
     }
 

@@ -9,12 +9,13 @@ use std::time::{Duration, Instant};
 use tokio::sync::RwLock;
 
 use super::Forward;
-use super::answer::HttpAnswer;
+use super::answer::{Answer, HttpAnswer};
 use super::ask::Ask;
-use super::reach::{Answering, Patience, Reached, Unreached};
+use super::reach::{Answering, LOOK_AGAIN, Patience, READ, Reached, Unreached, wait_for_change};
 use crate::device::DeviceId;
 use crate::http::problem::{Kind, Problem};
 use crate::message::Uplink;
+use crate::store::records::ReceiptStatus;
 use crate::uplink::{Accepted, UplinkError, Uplinks, Wishes};
 
 /// What an owner may take beyond the wait: it stores what its broker has not confirmed by then.
@@ -63,7 +64,10 @@ impl Forward {
                     };
                     match uplinks.deliver(uplink.clone(), wishes).await {
                         Err(error) if self.has_left(&uplink.device, &error) => {}
-                        outcome => return Delivered::Here(outcome.map_err(Problem::from)),
+                        outcome => {
+                            self.announce_stored(&uplink.device, &outcome).await;
+                            return Delivered::Here(outcome.map_err(Problem::from));
+                        }
                     }
                     // It was not taken here, and whoever has it now is asked.
                     if Instant::now() >= until {
@@ -107,7 +111,10 @@ impl Forward {
             match uplinks.deliver(uplink.clone(), wishes.clone()).await {
                 // In the order of the lines, as they were told so in it.
                 Err(error) if self.has_left(&uplink.device, &error) => drop(side_by_side),
-                outcome => return Delivered::Here(outcome.map_err(Problem::from)),
+                outcome => {
+                    self.announce_stored(&uplink.device, &outcome).await;
+                    return Delivered::Here(outcome.map_err(Problem::from));
+                }
             }
         }
         let mut turn = pin!(order.write_owned());
@@ -130,12 +137,60 @@ impl Forward {
         wishes: Wishes,
         unreached: Unreached,
     ) -> Result<Accepted, Problem> {
+        let device = uplink.device.clone();
         let stored = self.members.fallback.store(uplink, wishes).await;
+        self.announce_stored(&device, &stored).await;
         stored.map_err(|error| match unreached.is_certain() {
             true => error.into(),
             // Only now: what is stored is sent again, which at least once allows, and what is not may have arrived.
             false => unknown(error),
         })
+    }
+
+    /// Makes sure that whoever has the device knows of an uplink that was stored here, before that is answered: the device's
+    /// next one may reach its owner by another way, and would overtake it. An owner that comes later finds it by itself.
+    pub(super) async fn announce_stored(
+        &self,
+        device: &DeviceId,
+        outcome: &Result<Accepted, UplinkError>,
+    ) {
+        let is_queued = |accepted: &Accepted| {
+            accepted.receipt.status == ReceiptStatus::Queued && !accepted.replayed
+        };
+        if outcome.as_ref().is_ok_and(is_queued) && self.is_elsewhere(device) {
+            self.announce(device).await;
+        }
+    }
+
+    async fn announce(&self, device: &DeviceId) {
+        let partition = self.members.places.partition(device);
+        let until = Instant::now() + 2 * self.members.lease;
+        let mut changed = self.members.peers.changed();
+        loop {
+            changed.borrow_and_update();
+            let owner = match self.members.peers.owner(partition).await {
+                Ok(Some(owner)) => owner,
+                Ok(None) => return,
+                Err(error) => {
+                    tracing::debug!(%device, error, "whoever has it cannot be told of a stored uplink");
+                    return;
+                }
+            };
+            if owner == *self.members.peers.table().me() {
+                // It has looked, or looks, itself.
+                return;
+            }
+            let told = self.ask(&owner, Ask::stored(device), READ).await;
+            // One of an earlier version does not understand it, and finds the uplink with its next look.
+            if let Ok(Answer::Heard(true) | Answer::NotUnderstood) = told {
+                return;
+            }
+            let now = Instant::now();
+            if now >= until || self.gives_up() {
+                return;
+            }
+            wait_for_change(&mut changed, until.min(now + LOOK_AGAIN)).await;
+        }
     }
 
     /// Whether an uplink was not taken because its device has gone elsewhere.

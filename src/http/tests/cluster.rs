@@ -142,9 +142,13 @@ impl Cluster {
     }
 
     /// What one member believes, whoever has the device.
-    pub(super) fn believes(&self, at: usize, device: &str, owner: usize) {
+    pub(super) fn believes(&self, at: usize, device: &str, owner: Option<usize>) {
         let mut owners = lock(&self.net.owners).clone();
-        owners.insert(Partition::of(device).number(), member(owner));
+        let partition = Partition::of(device).number();
+        match owner {
+            Some(owner) => owners.insert(partition, member(owner)),
+            None => owners.remove(&partition),
+        };
         let members = lock(&self.net.members);
         let seat = &members[&member(at)];
         let table = self.net.table_of(&member(at), &members, &owners);
@@ -289,11 +293,25 @@ impl Peers for Chair {
             .boxed(),
         }
     }
+
+    fn owner(
+        &self,
+        partition: Partition,
+    ) -> BoxFuture<'static, Result<Option<MemberId>, Box<str>>> {
+        let owner = lock(&self.net.owners).get(&partition.number()).cloned();
+        let gone = |owner: &MemberId| lock(&self.net.members)[owner].gone;
+        let owner = owner.filter(|owner| !gone(owner));
+        std::future::ready(Ok(owner)).boxed()
+    }
 }
 
 impl Places for Chair {
     fn place(&self, device: &DeviceId) -> Place {
         self.table().place(Partition::of(device.as_str()))
+    }
+
+    fn partition(&self, device: &DeviceId) -> Partition {
+        Partition::of(device.as_str())
     }
 
     fn knows(&self, device: &DeviceId) -> bool {

@@ -41,6 +41,10 @@ impl Peers for Still {
         Box::pin(std::future::ready(Err(AskError::Nobody)))
     }
 
+    fn owner(&self, _: Partition) -> BoxFuture<'static, Result<Option<MemberId>, Box<str>>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
+
     fn report(&self) -> Report {
         self.0.clone()
     }
@@ -49,6 +53,10 @@ impl Peers for Still {
 impl Places for Still {
     fn place(&self, _: &DeviceId) -> Place {
         Place::Vacant
+    }
+
+    fn partition(&self, device: &DeviceId) -> Partition {
+        Partition::of(device.as_str())
     }
 
     fn knows(&self, _: &DeviceId) -> bool {

@@ -365,6 +365,13 @@ impl Engine for Nats {
         Box::pin(async move { answer.await.unwrap_or_else(|_| Err(closed())) })
     }
 
+    fn look(&self) -> Answer<()> {
+        let (done, answer) = oneshot::channel();
+        // Without a writer, `done` is dropped.
+        let _ = self.core.to_writer.send(Order::Look(Some(done)));
+        Box::pin(async move { answer.await.unwrap_or_else(|_| Err(closed())) })
+    }
+
     fn arrivals(&self) -> Option<Arrivals> {
         let (reader, arrivals) = mpsc::unbounded_channel();
         *lock(&self.core.readers.arrivals) = Some(reader);

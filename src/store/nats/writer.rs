@@ -59,7 +59,7 @@ pub(super) enum Order {
     /// The whole stream of uplinks is to be looked through.
     Rescan(Option<oneshot::Sender<Result<(), StoreError>>>),
     /// What has come to the stream lately is to be looked at.
-    Look,
+    Look(Option<oneshot::Sender<Result<(), StoreError>>>),
     Close(oneshot::Sender<()>),
 }
 
@@ -126,7 +126,7 @@ impl Writer {
                 () = core.link.trouble.notified() => {}
                 () = tokio::time::sleep_until(deadline) => {}
             }
-            let (mut requests, mut rescans) = (Vec::new(), Vec::new());
+            let (mut requests, mut rescans, mut looks) = (Vec::new(), Vec::new(), Vec::new());
             let (mut rescan, mut close) = (false, None);
             for order in orders {
                 match order {
@@ -140,13 +140,17 @@ impl Writer {
                         rescan = true;
                         rescans.extend(done);
                     }
-                    Order::Look => self.new_at = Instant::now(),
+                    Order::Look(None) => self.new_at = Instant::now(),
+                    Order::Look(Some(done)) => looks.push(done),
                     Order::Close(done) => close = Some(done),
                 }
             }
             self.step(requests).await;
             if rescan {
-                self.rescan(rescans).await;
+                rescans.append(&mut looks);
+                self.rescan(Extent::All, rescans).await;
+            } else if !looks.is_empty() {
+                self.rescan(Extent::New, looks).await;
             }
             if let Some(done) = close {
                 self.end().await;
@@ -378,11 +382,15 @@ impl Writer {
         }
     }
 
-    /// Looks through all of the stream, and answers those who have asked for it.
-    async fn rescan(&mut self, asked: Vec<oneshot::Sender<Result<(), StoreError>>>) {
+    /// Looks through the stream, and answers those who have asked for it.
+    async fn rescan(
+        &mut self,
+        extent: Extent,
+        asked: Vec<oneshot::Sender<Result<(), StoreError>>>,
+    ) {
         let done = match self.core.check() {
             Ok(()) => {
-                let done = self.core.rescan(&mut self.scanned, Extent::All).await;
+                let done = self.core.rescan(&mut self.scanned, extent).await;
                 done.map_err(StoreError::from)
             }
             Err(error) => Err(error),

@@ -140,6 +140,31 @@ async fn an_uplink_waits_for_an_owner_that_does_not_know_its_device_yet() {
 }
 
 #[tokio::test]
+async fn who_has_got_a_device_meanwhile_hears_of_what_was_stored_before_that_is_answered() {
+    let cluster = Cluster::start(2).await;
+    let _session = cluster.device("pump", 1);
+    let at = cluster.bridges[0].address;
+    cluster.believes(0, "pump", None);
+    let answer = send(at, PUMP, "Prefer: respond-async\r\n", b"1").await;
+    assert_eq!(answer.status, 202, "{answer:?}");
+    assert_eq!(cluster.asked(), ["b"]);
+    // One that does not say that it has heard is told again, until it has lost the device.
+    cluster.fault(1, Some(Fault::Deaf));
+    let post = tokio::spawn(async move { send(at, PUMP, "Prefer: respond-async\r\n", b"2").await });
+    while cluster.shelf().len() < 2 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(!post.is_finished());
+    cluster.place("pump", None);
+    assert_eq!(post.await.unwrap().status, 202);
+    // Whoever gets it later finds it.
+    cluster.asked();
+    let answer = send(at, PUMP, "Prefer: respond-async\r\n", b"3").await;
+    assert_eq!(answer.status, 202, "{answer:?}");
+    assert!(cluster.asked().is_empty());
+}
+
+#[tokio::test]
 async fn nothing_is_stored_while_an_owner_that_cannot_be_reached_may_be_at_work() {
     let cluster = Cluster::start(2).await;
     let _session = cluster.device("pump", 1);
@@ -200,13 +225,13 @@ async fn an_uplink_follows_its_device() {
     assert_eq!(&session.settle(delivered()).await.payload[..], b"1");
     assert_eq!(post.await.unwrap().status, 200);
     // Whoever had it says that it is not there, and the one that has it is found as soon as the news come.
-    cluster.believes(0, "pump", 1);
+    cluster.believes(0, "pump", Some(1));
     cluster.asked();
     let post = tokio::spawn(async move { send(at, PUMP, PATIENT, b"2").await });
     while lock(&cluster.net.asked).len() < 2 {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    cluster.believes(0, "pump", 2);
+    cluster.believes(0, "pump", Some(2));
     assert_eq!(&session.settle(delivered()).await.payload[..], b"2");
     assert_eq!(post.await.unwrap().status, 200);
     assert!(cluster.shelf().is_empty());

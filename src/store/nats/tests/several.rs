@@ -92,7 +92,7 @@ async fn an_uplink_of_which_nobody_tells_is_found_all_the_same() {
     let (a, b) = (open(&server, &first).await, open(&server, &second).await);
     let mut arrivals = b.arrivals().unwrap();
     let mut stored = Vec::new();
-    for _ in 0..2 {
+    for asked in [false, true] {
         // As if the process had ended before it could tell.
         let offered = uplink(&device(2), a.next_seq(), b"x");
         let (payload, size) = encode_queued(&offered, None);
@@ -104,8 +104,13 @@ async fn an_uplink_of_which_nobody_tells_is_found_all_the_same() {
         });
         published.await.unwrap();
         stored.push(offered.seq);
-        // Every half minute.
-        b.core.to_writer.send(Order::Look).ok().unwrap();
+        if asked {
+            b.look().await.unwrap();
+            assert_eq!(queued(&*b, &device(2)).await, stored);
+        } else {
+            // Every half minute.
+            b.core.to_writer.send(Order::Look(None)).ok().unwrap();
+        }
         assert_eq!(within(arrivals.recv()).await, Some(device(2)));
         assert_eq!(queued(&*b, &device(2)).await, stored);
     }
