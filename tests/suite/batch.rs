@@ -301,7 +301,11 @@ async fn a_line_that_is_too_long_is_its_own_error() {
 
 #[tokio::test]
 async fn while_the_broker_is_away_lines_are_queued_and_only_the_first_ones_wait() {
-    let broker = Mosquitto::start().await;
+    // What comes faster than an observer takes it would be dropped.
+    let broker = Mosquitto::builder()
+        .config("max_queued_messages 0")
+        .start()
+        .await;
     let observer = Subscriber::start(&broker.access(), &["devices/#"]).await;
     let proxy = Proxy::start(broker.addr());
     proxy.refuse().await;
