@@ -368,7 +368,7 @@ impl Engine for Nats {
     fn look(&self) -> Answer<()> {
         let (done, answer) = oneshot::channel();
         // Without a writer, `done` is dropped.
-        let _ = self.core.to_writer.send(Order::Look(Some(done)));
+        let _ = self.core.to_writer.send(Order::Look(done));
         Box::pin(async move { answer.await.unwrap_or_else(|_| Err(closed())) })
     }
 

@@ -29,7 +29,7 @@ use crate::store::server::NatsServers;
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long it may take to answer what is asked again anyway: while servers choose who leads a stream, nobody answers.
-const SOON: Duration = Duration::from_secs(2);
+pub(super) const SOON: Duration = Duration::from_secs(2);
 
 /// The way to the server, over all connections.
 pub(super) struct Link {
@@ -306,11 +306,14 @@ impl Link {
         Ok(purged.purged)
     }
 
-    /// What each stream holds, when all of them can be used.
-    pub(super) async fn infos(&self) -> Result<Vec<stream::Info>, Failure> {
+    /// What each stream holds, when all of them can be used and say so in time.
+    pub(super) async fn infos(&self, within: Duration) -> Result<Vec<stream::Info>, Failure> {
+        let conn = self.conn();
         let infos = try_join_all(StreamName::ALL.map(|stream| self.info(stream)));
-        let infos = tokio::time::timeout(SOON, infos).await;
-        infos.map_err(|_| Failure::unclear("no answer came in time"))?
+        match tokio::time::timeout(within, infos).await {
+            Ok(infos) => infos,
+            Err(_) => Err(self.failed(&conn, Failure::unclear("no answer came in time"))),
+        }
     }
 
     /// What a stream holds.

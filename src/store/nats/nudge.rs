@@ -75,7 +75,7 @@ pub(super) async fn listen(core: Arc<Core>, conn: Arc<Conn>, nudges: Subscriber)
             let conn = core.link.usable().await;
             if let Ok(nudges) = subscribe(&core.link, &conn).await {
                 // What was told before is found in the stream.
-                let _ = core.to_writer.send(Order::Look(None));
+                let _ = core.to_writer.send(Order::CheckForNew);
                 listen_on(&core, &conn, nudges).await;
             }
             tokio::time::sleep(Duration::from_millis(100)).await;

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::core::Core;
 use super::failure::Failure;
-use super::link::{Message, PATIENCE, Sent};
+use super::link::{Message, PATIENCE, SOON, Sent};
 use super::names::StreamName;
 use super::queues::Slot;
 use super::reader::milestone;
@@ -58,8 +58,10 @@ pub(super) enum Order {
     ManyReceipts,
     /// The whole stream of uplinks is to be looked through.
     Rescan(Option<oneshot::Sender<Result<(), StoreError>>>),
-    /// What has come to the stream lately is to be looked at.
-    Look(Option<oneshot::Sender<Result<(), StoreError>>>),
+    /// What has come to the stream by now is to be looked at, for somebody who waits for it.
+    Look(oneshot::Sender<Result<(), StoreError>>),
+    /// Something may have come of which nobody has told: it is soon found out.
+    CheckForNew,
     Close(oneshot::Sender<()>),
 }
 
@@ -70,9 +72,9 @@ const REMOVALS: usize = 64;
 /// Receipts wait so long for company.
 const RECEIPTS: Duration = Duration::from_millis(200);
 /// How often the server is asked how it is, and what is too old is let go.
-const LOOK: Duration = Duration::from_secs(5);
-/// How often the stream is looked at for uplinks of which nobody has told.
-const LOOK_FOR_NEW: Duration = Duration::from_secs(30);
+const UPKEEP: Duration = Duration::from_secs(5);
+/// How often it is found out whether uplinks have come of which nobody has told.
+const CHECK_FOR_NEW: Duration = Duration::from_secs(30);
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 const MAX_RETRY: Duration = Duration::from_secs(1);
 /// Changes that are kept in memory during an outage.
@@ -84,8 +86,8 @@ pub(super) struct Writer {
     inbox: mpsc::UnboundedReceiver<Order>,
     kept: VecDeque<Change>,
     receipts_at: Option<Instant>,
-    look_at: Instant,
-    new_at: Instant,
+    upkeep_at: Instant,
+    check_at: Instant,
     retry_at: Instant,
     retry: Duration,
 }
@@ -102,8 +104,8 @@ impl Writer {
             inbox,
             kept: VecDeque::new(),
             receipts_at: None,
-            look_at: Instant::now(),
-            new_at: Instant::now() + LOOK_FOR_NEW,
+            upkeep_at: Instant::now(),
+            check_at: Instant::now() + CHECK_FOR_NEW,
             retry_at: Instant::now(),
             retry: FIRST_RETRY,
         }
@@ -140,8 +142,8 @@ impl Writer {
                         rescan = true;
                         rescans.extend(done);
                     }
-                    Order::Look(None) => self.new_at = Instant::now(),
-                    Order::Look(Some(done)) => looks.push(done),
+                    Order::Look(done) => looks.push(done),
+                    Order::CheckForNew => self.check_at = Instant::now(),
                     Order::Close(done) => close = Some(done),
                 }
             }
@@ -169,8 +171,8 @@ impl Writer {
         if self.is_down() {
             return self.retry_at;
         }
-        let look_at = self.look_at.min(self.new_at);
-        self.receipts_at.map_or(look_at, |at| at.min(look_at))
+        let at = self.upkeep_at.min(self.check_at);
+        self.receipts_at.map_or(at, |receipts| receipts.min(at))
     }
 
     async fn step(&mut self, requests: Vec<Request>) {
@@ -186,11 +188,11 @@ impl Writer {
             if self.receipts_at.is_some_and(|at| at <= now) {
                 self.write_receipts().await;
             }
-            if self.look_at <= now {
-                self.look().await;
+            if self.upkeep_at <= now {
+                self.keep_up().await;
             }
-            if self.new_at <= now {
-                self.look_for_new().await;
+            if self.check_at <= now {
+                self.check_for_new().await;
             }
             return;
         }
@@ -345,34 +347,30 @@ impl Writer {
         };
     }
 
-    /// Asks how the server is, when nobody else does.
-    async fn look(&mut self) {
-        self.look_at = Instant::now() + LOOK;
-        let now = micros(std::time::SystemTime::now());
-        self.core.histories().prune(now);
-        self.core.queues().prune();
-        for stream in StreamName::ALL {
-            // A failure is noted where it happens.
-            let Ok(info) = self.core.link.info(stream).await else {
-                return;
-            };
-            match stream {
-                StreamName::Receipts => &self.core.receipts,
-                StreamName::Keys => &self.core.keys,
-                StreamName::Uplinks => {
-                    let bytes = info.state.bytes;
-                    self.core.stream_bytes.store(bytes, Ordering::Relaxed);
-                    &self.core.stream_count
-                }
-                StreamName::Downlinks | StreamName::Records => continue,
-            }
-            .store(info.state.messages, Ordering::Relaxed);
+    /// Asks how the server is, when nobody else does, and lets go what is too old. A failure is noted where it happens.
+    async fn keep_up(&mut self) {
+        self.upkeep_at = Instant::now() + UPKEEP;
+        let core = &self.core;
+        core.histories().prune(micros(std::time::SystemTime::now()));
+        core.queues().prune();
+        let Ok(infos) = core.link.infos(PATIENCE).await else {
+            return;
+        };
+        let state = |stream: StreamName| &infos[stream as usize].state;
+        for (count, said) in [
+            (&core.receipts, state(StreamName::Receipts).messages),
+            (&core.keys, state(StreamName::Keys).messages),
+            (&core.stream_count, state(StreamName::Uplinks).messages),
+            (&core.stream_bytes, state(StreamName::Uplinks).bytes),
+        ] {
+            count.store(said, Ordering::Relaxed);
         }
     }
 
-    /// Looks for uplinks of which nobody has told. A failure is noted where it happens.
-    async fn look_for_new(&mut self) {
-        self.new_at = Instant::now() + LOOK_FOR_NEW;
+    /// Finds out whether uplinks have come of which nobody has told, and looks for them only then. A failure is noted where it
+    /// happens.
+    async fn check_for_new(&mut self) {
+        self.check_at = Instant::now() + CHECK_FOR_NEW;
         let Ok(info) = self.core.link.info(StreamName::Uplinks).await else {
             return;
         };
@@ -416,7 +414,7 @@ impl Writer {
 
     async fn try_recover(&mut self) -> Result<(), Failure> {
         self.core.link.renew().await?;
-        let infos = self.core.link.infos().await?;
+        let infos = self.core.link.infos(SOON).await?;
         let downlinks = &infos[StreamName::Downlinks as usize];
         self.pass_by(downlinks.state.last_sequence).await?;
         self.core.rescan(&mut self.scanned, Extent::All).await?;

@@ -134,6 +134,18 @@ async fn what_was_settled_during_an_outage_is_settled_afterwards() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_does_not_say_in_time_what_it_holds_is_not_used_until_it_does() {
+    let server = TestServer::start().await;
+    let store = server.open(Limits::default()).await;
+    server.stand_still();
+    let infos = store.core.link.infos(Duration::from_millis(50)).await;
+    assert!(infos.is_err());
+    assert_ne!(store.health(), Health::Writable);
+    server.go_on();
+    until_writable(&store).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn downlinks_that_were_stored_are_replayed_after_the_server_was_killed() {
     let mut server = TestServer::start().await;
     let store = server.open(Limits::default()).await;

@@ -64,6 +64,22 @@ impl TestServer {
         self.child.wait().unwrap();
     }
 
+    /// Lets it stand still, with all its connections, until it [goes on](Self::go_on).
+    pub(super) fn stand_still(&self) {
+        self.signal("STOP");
+    }
+
+    pub(super) fn go_on(&self) {
+        self.signal("CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        // The shell's own `kill`: the safe standard library only knows SIGKILL.
+        let kill = format!("kill -{signal} {}", self.child.id());
+        let status = Command::new("sh").args(["-c", &kill]).status().unwrap();
+        assert!(status.success(), "{kill}: {status}");
+    }
+
     /// Starts it again, where it was.
     pub(crate) async fn restart(&mut self) {
         let port = self.url.rsplit(':').next().unwrap().to_owned();

@@ -109,7 +109,7 @@ async fn an_uplink_of_which_nobody_tells_is_found_all_the_same() {
             assert_eq!(queued(&*b, &device(2)).await, stored);
         } else {
             // Every half minute.
-            b.core.to_writer.send(Order::Look(None)).ok().unwrap();
+            b.core.to_writer.send(Order::CheckForNew).ok().unwrap();
         }
         assert_eq!(within(arrivals.recv()).await, Some(device(2)));
         assert_eq!(queued(&*b, &device(2)).await, stored);
