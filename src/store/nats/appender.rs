@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 
 use super::core::{Append, Core};
 use super::failure::Failure;
-use super::link::Message;
+use super::requests::Message;
 use crate::fields::micros;
 use crate::message::Downlink;
 use crate::store::engine::StoreError;

@@ -7,15 +7,19 @@ use bytes::Bytes;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::changes::{Change, Request};
+use super::conn::{Conn, PATIENCE};
 use super::failure::Failure;
 use super::histories::Histories;
 use super::known::KnownRecords;
-use super::link::{Link, Message, PATIENCE};
+use super::link::Link;
 use super::nudge::Nudge;
 use super::numbers::Numbers;
-use super::queues::{Queues, Slot};
+use super::queues::Queues;
+use super::requests::Message;
+use super::slot::Slot;
 use super::stored::encode_queued;
-use super::writer::{Change, Order, Request};
+use super::writer::Order;
 use crate::device::DeviceId;
 use crate::message::Downlink;
 use crate::store::engine::StoreError;
@@ -176,7 +180,7 @@ impl Core {
                 Some(Ok(place)) => Some(Slot { place, ..slot }),
                 Some(Err(failure)) => {
                     if matches!(failure, Failure::Unclear(_)) {
-                        queues.doubt(slot.id);
+                        queues.unwanted.doubt(slot.id);
                     }
                     return Err(self.too_large(failure, &conn));
                 }
@@ -209,7 +213,7 @@ impl Core {
         Ok(())
     }
 
-    fn too_large(&self, failure: Failure, conn: &super::link::Conn) -> StoreError {
+    fn too_large(&self, failure: Failure, conn: &Conn) -> StoreError {
         match failure {
             Failure::TooLarge => StoreError::TooLarge {
                 limit: conn.client.max_payload(),

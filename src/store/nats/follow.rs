@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::appender::{MARK, read_header};
+use super::conn::Conn;
 use super::core::Core;
 use super::failure::Failure;
-use super::link::Conn;
 use super::names::{StreamName, device_of, record_of};
 use super::reader::{Reader, Seen};
 use crate::fields::micros;

@@ -10,10 +10,11 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::TaskTracker;
 
 use super::appender::mark;
+use super::changes::Change;
 use super::core::{Append, Core, closed, lock};
 use super::lookup::READS;
 use super::names::StreamName;
-use super::writer::{Change, Order};
+use super::writer::Order;
 use crate::device::DeviceId;
 use crate::fields::from_micros;
 use crate::message::{Downlink, UplinkId};

@@ -6,9 +6,9 @@ use async_nats::jetstream::message::StreamMessage;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::core::Core;
-use super::link::header;
 use super::names::{StreamName, device_of};
-use super::queues::Slot;
+use super::requests::header;
+use super::slot::Slot;
 use super::stored::decode_queued;
 use super::writer::Order;
 use crate::device::DeviceId;

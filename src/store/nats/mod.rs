@@ -66,9 +66,28 @@
 //! syncs to the disk only every two minutes (`sync_interval`, from 2.10 on): a single server that loses its power loses what
 //! it confirmed since. Losing its process does no harm.
 //!
+//! # Where it is
+//!
+//! | what | file |
+//! |---|---|
+//! | the engine as others see it, and how it is opened | `handle.rs`, `open.rs` |
+//! | what all tasks share, and queueing an uplink | `core.rs` |
+//! | connecting; one connection; the way to the server over all of them and its health; what is asked of it; what fails | `dial.rs`, `conn.rs`, `link.rs`, `requests.rs`, `failure.rs` |
+//! | names of streams and subjects, and how streams are made | `names.rs`, `streams.rs` |
+//! | the index of the queue; one uplink in it; what must not be sent again; numbers | `queues.rs`, `slot.rs`, `unwanted.rs`, `numbers.rs` |
+//! | an uplink as it lies in its stream, and reading it | `stored.rs`, `lookup.rs` |
+//! | the task that settles; what it writes; how it comes back after an outage; how it looks through the queue | `writer.rs`, `changes.rs`, `recovery.rs`, `rescan.rs` |
+//! | reading a stream to its end or on and on; what follows from it | `reader.rs`, `follow.rs` |
+//! | what is told of stored uplinks | `nudge.rs` |
+//! | the task that stores downlinks, and the index of the history | `appender.rs`, `histories.rs` |
+//! | idempotency keys | `keys.rs` |
+//! | records, and which there are | `record.rs`, `known.rs` |
+//!
 //! [`Holding`]: crate::store::Holding
 
 mod appender;
+mod changes;
+mod conn;
 mod core;
 mod dial;
 mod failure;
@@ -86,11 +105,15 @@ mod open;
 mod queues;
 mod reader;
 mod record;
+mod recovery;
+mod requests;
 mod rescan;
+mod slot;
 mod stored;
 mod streams;
 #[cfg(test)]
 mod tests;
+mod unwanted;
 mod writer;
 
 pub(crate) use dial::dial;

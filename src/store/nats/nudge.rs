@@ -7,11 +7,12 @@ use std::time::Duration;
 use async_nats::Subscriber;
 use futures_util::StreamExt;
 
+use super::conn::Conn;
 use super::core::Core;
 use super::failure::Failure;
-use super::link::{Conn, Link};
+use super::link::Link;
 use super::names::{device_of, encode};
-use super::queues::Slot;
+use super::slot::Slot;
 use super::writer::Order;
 use crate::device::DeviceId;
 
@@ -118,22 +119,13 @@ async fn listen_on(core: &Core, conn: &Conn, mut nudges: Subscriber) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::{Qos, UplinkId};
 
     #[test]
     fn a_nudge_is_read_as_it_was_written() {
         let nudge = Nudge {
             device: DeviceId::parse("Ger\u{e4}t 7").unwrap(),
             seq: 5,
-            slot: Slot {
-                place: 9,
-                conn: 3,
-                id: UplinkId::new(),
-                bytes: 123,
-                accepted_at: 1_700_000_000_000_001,
-                qos: Qos::AtLeastOnce,
-                keyed: false,
-            },
+            slot: Slot::sample(),
         };
         assert_eq!(Nudge::read(3, &nudge.text()), Some(nudge));
         for bad in ["", "a b", "a 1 2 3", "=zz 1 2 3 4 5 6 7"] {

@@ -1,74 +1,15 @@
 //! What waits, of the devices that are held here: where each uplink lies in the stream, and the limits. In memory.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
-use std::time::{Duration, Instant};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
+use super::slot::Slot;
+use super::unwanted::Unwanted;
 use crate::device::DeviceId;
-use crate::fields::{from_micros, micros};
-use crate::message::{Qos, UplinkId};
+use crate::fields::from_micros;
+use crate::message::UplinkId;
 use crate::store::health::Amount;
 use crate::store::limits::QueueLimits;
-use crate::store::records::{Backlog, QueuedUplink, ReadLimit};
-
-/// One uplink in the stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Slot {
-    /// Its place in the stream.
-    pub(super) place: u64,
-    /// The number of the connection on which the place was learned.
-    pub(super) conn: u64,
-    pub(super) id: UplinkId,
-    /// Its size as stored.
-    pub(super) bytes: u64,
-    /// In microseconds since the epoch.
-    pub(super) accepted_at: u64,
-    pub(super) qos: Qos,
-    /// Whether the answer to a request with an idempotency key is stored with it.
-    pub(super) keyed: bool,
-}
-
-impl Slot {
-    /// Of an uplink that is about to be published.
-    pub(super) fn new(uplink: &QueuedUplink, bytes: u64, keyed: bool) -> Self {
-        Self {
-            place: 0,
-            conn: 0,
-            id: uplink.id,
-            bytes,
-            accepted_at: micros(uplink.accepted_at),
-            qos: uplink.qos,
-            keyed,
-        }
-    }
-
-    /// What stands in the message's header.
-    pub(super) fn header(&self, seq: u64) -> String {
-        let (id, at, keyed) = (self.id, self.accepted_at, u8::from(self.keyed));
-        format!(
-            "{seq} {id} {at} {} {} {keyed}",
-            self.bytes,
-            self.qos.level()
-        )
-    }
-
-    /// The other way round: the uplink's number, and where it is.
-    pub(super) fn read(conn: u64, place: u64, header: &str) -> Option<(u64, Self)> {
-        let mut fields = header.split(' ');
-        let seq = fields.next()?.parse().ok()?;
-        let id = UplinkId::parse(fields.next()?)?;
-        let mut number = || fields.next()?.parse::<u64>().ok();
-        let slot = Self {
-            place,
-            conn,
-            id,
-            accepted_at: number()?,
-            bytes: number()?,
-            qos: Qos::from_level(u8::try_from(number()?).ok()?)?,
-            keyed: number()? != 0,
-        };
-        Some((seq, slot))
-    }
-}
+use crate::store::records::{Backlog, ReadLimit};
 
 /// The queues of all devices.
 #[derive(Debug, Default)]
@@ -79,32 +20,8 @@ pub(super) struct Queues {
     total: Amount,
     /// Ids that are being published here: whoever does so puts them into the index.
     publishing: HashSet<UplinkId>,
-    doubts: Doubts,
-    finished: Finished,
+    pub(super) unwanted: Unwanted,
 }
-
-/// Ids that may have been published although their caller was told that they were not taken: wherever one is found, it is
-/// removed.
-#[derive(Debug, Default)]
-struct Doubts {
-    ids: HashMap<UplinkId, Instant>,
-    /// How often one came, and up to which of them the stream was searched.
-    came: u64,
-    searched: u64,
-}
-
-/// How long a doubt stays: a message can be stuck in a network for a while.
-const DOUBT: Duration = Duration::from_secs(10 * 60);
-
-/// The last ids that were settled here: a server that comes back from a crash may have forgotten that it deleted them.
-#[derive(Debug, Default)]
-struct Finished {
-    order: VecDeque<UplinkId>,
-    ids: HashSet<UplinkId>,
-}
-
-/// Ids that are remembered.
-const FINISHED: usize = 10_000;
 
 /// What was found in the stream.
 #[derive(Debug, Default)]
@@ -223,16 +140,11 @@ impl Queues {
     pub(super) fn learn(&mut self, device: &DeviceId, seq: u64, slot: Slot) -> bool {
         let is_new = !self.ids.contains_key(&slot.id)
             && !self.publishing.contains(&slot.id)
-            && !self.is_refuse(slot.id);
+            && !self.unwanted.has(slot.id);
         if is_new {
             self.load(device, seq, slot);
         }
         is_new
-    }
-
-    /// Whether this id is to be removed wherever it is found.
-    pub(super) fn is_refuse(&self, id: UplinkId) -> bool {
-        self.doubts.ids.contains_key(&id) || self.finished.ids.contains(&id)
     }
 
     /// Makes the index true: `found` is what the stream holds up to the place `end`, of all devices; all of it, or, without
@@ -248,16 +160,16 @@ impl Queues {
         let mut present = HashSet::with_capacity(found.uplinks.len());
         for (device, seq, slot) in found.uplinks {
             let id = slot.id;
-            if self.is_refuse(id) {
+            if self.unwanted.has(id) {
                 result.remove.push(slot.place);
             } else if self.publishing.contains(&id) || !holds(&device) {
-            } else if self.ids.contains_key(&id) {
-                present.insert(id);
-                self.load(&device, seq, slot);
             } else {
+                let is_new = !self.ids.contains_key(&id);
                 present.insert(id);
                 self.load(&device, seq, slot);
-                result.arrived.push((device, seq, slot));
+                if is_new {
+                    result.arrived.push((device, seq, slot));
+                }
             }
         }
         if !is_all {
@@ -305,7 +217,7 @@ impl Queues {
 
     /// It is no longer in the stream.
     pub(super) fn settled(&mut self, device: &DeviceId, seq: u64, id: UplinkId) {
-        self.finished.remember(id);
+        self.unwanted.settled(id);
         if self.slot(device, seq).is_some_and(|slot| slot.id == id) {
             self.drop_slot(device, seq);
         }
@@ -384,31 +296,6 @@ impl Queues {
         self.total
     }
 
-    /// It may have been published, and its caller is told that it was not taken.
-    pub(super) fn doubt(&mut self, id: UplinkId) {
-        self.doubts.ids.insert(id, Instant::now());
-        self.doubts.came += 1;
-    }
-
-    /// Whether some were not yet looked for.
-    pub(super) fn has_doubts(&self) -> bool {
-        self.doubts.came != self.doubts.searched
-    }
-
-    /// How many came: to be said again after the whole stream was searched.
-    pub(super) fn doubts(&self) -> u64 {
-        self.doubts.came
-    }
-
-    pub(super) fn searched(&mut self, doubts: u64) {
-        self.doubts.searched = self.doubts.searched.max(doubts);
-    }
-
-    /// Lets old doubts go.
-    pub(super) fn prune(&mut self) {
-        self.doubts.ids.retain(|_, since| since.elapsed() < DOUBT);
-    }
-
     fn grow(&mut self, device: &DeviceId, bytes: u64) {
         let queue = self.devices.entry(device.clone()).or_default();
         for amount in [&mut queue.amount, &mut self.total] {
@@ -435,19 +322,6 @@ impl Queues {
     }
 }
 
-impl Finished {
-    fn remember(&mut self, id: UplinkId) {
-        if self.ids.insert(id) {
-            self.order.push_back(id);
-        }
-        while self.order.len() > FINISHED
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.ids.remove(&oldest);
-        }
-    }
-}
-
 impl Queue {
     fn backlog(&self) -> Option<Backlog> {
         let hidden = self
@@ -470,28 +344,6 @@ impl Queues {
     pub(super) fn misplace(&mut self, device: &DeviceId, seq: u64, slot: Slot) {
         if let Some(known) = self.slot_mut(device, seq) {
             *known = slot;
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_header_is_read_as_it_was_written() {
-        let slot = Slot {
-            place: 9,
-            conn: 3,
-            id: UplinkId::new(),
-            bytes: 123,
-            accepted_at: 1_700_000_000_000_001,
-            qos: Qos::AtLeastOnce,
-            keyed: true,
-        };
-        assert_eq!(Slot::read(3, 9, &slot.header(7)), Some((7, slot)));
-        for bad in ["", "1", "1 2 3 4 5 6", "x y z"] {
-            assert_eq!(Slot::read(3, 9, bad), None, "{bad:?}");
         }
     }
 }

@@ -10,9 +10,11 @@ use async_nats::jetstream::consumer::{AckPolicy, Consumer, DeliverPolicy, pull};
 use bytes::Bytes;
 use futures_util::StreamExt;
 
+use super::conn::Conn;
 use super::failure::Failure;
-use super::link::{Conn, Link, Message, header};
+use super::link::Link;
 use super::names::{Names, StreamName};
+use super::requests::{Message, header};
 use crate::fields::micros;
 
 /// Messages that are asked for at a time.

@@ -1,8 +1,8 @@
 //! Records: the last message of each one's subject is what it says.
 
 use super::core::Core;
-use super::link::{Message, header};
 use super::names::StreamName;
+use super::requests::{Message, header};
 use crate::store::engine::StoreError;
 use crate::store::records::RecordKind;
 

@@ -7,9 +7,10 @@ use futures_util::{TryStreamExt, stream};
 
 use super::core::Core;
 use super::failure::Failure;
-use super::link::Message;
 use super::names::{StreamName, device_of};
-use super::queues::{Found, Slot};
+use super::queues::Found;
+use super::requests::Message;
+use super::slot::Slot;
 use super::stored::decode_queued;
 use crate::device::DeviceId;
 
@@ -51,7 +52,7 @@ impl Core {
         let conn = self.link.number();
         let is_all = extent == Extent::All || scanned.conn != conn;
         let from = if is_all { 0 } else { scanned.end + 1 };
-        let doubts = self.queues().doubts();
+        let doubts = self.queues().unwanted.doubts();
         let (mut found, mut old) = (Found::default(), Vec::new());
         let now = crate::fields::micros(std::time::SystemTime::now());
         let end = self.link.scan(StreamName::Uplinks, from, |seen| {
@@ -66,7 +67,7 @@ impl Core {
                 return tracing::error!(place = seen.place, "what is queued here is no uplink");
             };
             self.numbers.beyond(seq);
-            if self.holding.has(&device) || self.queues().is_refuse(slot.id) {
+            if self.holding.has(&device) || self.queues().unwanted.has(slot.id) {
                 found.uplinks.push((device, seq, slot));
             } else if !found.passed_by.contains(&device) {
                 found.passed_by.insert(device);
@@ -97,7 +98,7 @@ impl Core {
         // The last one stays: a server that finds its stream empty may begin its places anew.
         scanned.milestones.push_back(end);
         if is_all {
-            self.queues().searched(doubts);
+            self.queues().unwanted.searched(doubts);
         }
         let mut told: Vec<&DeviceId> = reconciled.arrived.iter().map(|(d, _, _)| d).collect();
         told.dedup();

@@ -1,53 +1,23 @@
-//! The one task that settles: in the order in which it was asked, many at a time; and that brings the store back after an
-//! outage.
+//! The one task that settles and looks through the queue: what it does when. How it writes is in `changes.rs`, how it comes back
+//! after an outage in `recovery.rs`, how it looks in `rescan.rs`.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use futures_util::{StreamExt, stream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
+use super::changes::Request;
+use super::conn::PATIENCE;
 use super::core::Core;
-use super::failure::Failure;
-use super::link::{Message, PATIENCE, SOON, Sent};
 use super::names::StreamName;
-use super::queues::Slot;
-use super::reader::milestone;
+use super::recovery::Kept;
 use super::rescan::{Extent, Scanned};
-use crate::device::DeviceId;
 use crate::fields::micros;
-use crate::message::UplinkId;
 use crate::store::engine::StoreError;
-use crate::store::format::encode_receipt;
 use crate::store::health::Health;
-use crate::store::records::{KeyedAnswer, ReceiptRecord};
 use crate::store::waiting::WaitingReceipts;
-
-/// What reports something that has happened elsewhere.
-pub(super) enum Change {
-    Settle {
-        device: DeviceId,
-        seq: u64,
-        /// Where it was when it was handed over: by now the device may be somebody else's.
-        slot: Option<Slot>,
-        receipt: Box<ReceiptRecord>,
-        /// Whether it is kept when it cannot be written now; otherwise the uplink is there again.
-        keep: bool,
-    },
-    Finish {
-        device: DeviceId,
-        answer: KeyedAnswer,
-    },
-}
-
-/// A change and who waits for it.
-pub(super) struct Request {
-    pub(super) change: Change,
-    pub(super) done: oneshot::Sender<Result<(), StoreError>>,
-}
 
 /// To the writer.
 pub(super) enum Order {
@@ -67,8 +37,6 @@ pub(super) enum Order {
 
 /// Changes of one round.
 const ROUND: usize = 512;
-/// Messages that are removed at a time.
-const REMOVALS: usize = 64;
 /// Receipts wait so long for company.
 const RECEIPTS: Duration = Duration::from_millis(200);
 /// How often the server is asked how it is, and what is too old is let go.
@@ -77,14 +45,12 @@ const UPKEEP: Duration = Duration::from_secs(5);
 const CHECK_FOR_NEW: Duration = Duration::from_secs(30);
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 const MAX_RETRY: Duration = Duration::from_secs(1);
-/// Changes that are kept in memory during an outage.
-const MAX_KEPT: usize = 100_000;
 
 pub(super) struct Writer {
     core: Arc<Core>,
     scanned: Scanned,
     inbox: mpsc::UnboundedReceiver<Order>,
-    kept: VecDeque<Change>,
+    kept: Kept,
     receipts_at: Option<Instant>,
     upkeep_at: Instant,
     check_at: Instant,
@@ -102,7 +68,7 @@ impl Writer {
             core,
             scanned,
             inbox,
-            kept: VecDeque::new(),
+            kept: Kept::default(),
             receipts_at: None,
             upkeep_at: Instant::now(),
             check_at: Instant::now() + CHECK_FOR_NEW,
@@ -176,7 +142,7 @@ impl Writer {
     }
 
     async fn step(&mut self, requests: Vec<Request>) {
-        if !self.is_down() && self.core.queues().has_doubts() {
+        if !self.is_down() && self.core.queues().unwanted.has_doubts() {
             // One that was given up while the store came back.
             self.core
                 .link
@@ -184,7 +150,8 @@ impl Writer {
         }
         if !self.is_down() {
             let now = Instant::now();
-            self.write(requests).await;
+            let failed = self.core.write(requests).await;
+            self.core.refuse(failed, &mut self.kept);
             if self.receipts_at.is_some_and(|at| at <= now) {
                 self.write_receipts().await;
             }
@@ -196,150 +163,14 @@ impl Writer {
             }
             return;
         }
-        for request in requests {
-            self.refuse(request.change, Some(request.done));
-        }
+        self.core.refuse(requests, &mut self.kept);
         if self.retry_at <= Instant::now() {
             self.recover().await;
         }
     }
 
-    /// Writes changes, in two steps: what is to be known of them, and then what they remove. A crash in between leaves an
-    /// uplink that comes again.
-    async fn write(&mut self, requests: Vec<Request>) {
-        let mut under_way = Vec::with_capacity(requests.len());
-        for request in requests {
-            let message = self.message(&request.change);
-            under_way.push((request, self.core.link.send(message).await));
-        }
-        let mut written = Vec::with_capacity(under_way.len());
-        for (request, sent) in under_way {
-            let result = self.confirmed(sent).await;
-            written.push((request, result));
-        }
-        let core = &self.core;
-        let removed = stream::iter(written).map(|(request, written)| async move {
-            let result = match (&request.change, written) {
-                (_, Err(failure)) => Err(failure),
-                (
-                    Change::Settle {
-                        device,
-                        seq,
-                        slot,
-                        receipt,
-                        ..
-                    },
-                    Ok(()),
-                ) => remove(core, device, *seq, receipt.id, *slot).await,
-                (Change::Finish { .. }, Ok(())) => Ok(()),
-            };
-            (request, result)
-        });
-        let removed: Vec<_> = removed.buffered(REMOVALS).collect().await;
-        let mut answers = Vec::with_capacity(removed.len());
-        for (Request { change, done }, result) in removed {
-            match result {
-                Ok(()) => {
-                    self.done(&change);
-                    answers.push(done);
-                }
-                Err(_) => self.refuse(change, Some(done)),
-            }
-        }
-        for done in answers {
-            // Its failure means that somebody has stopped waiting.
-            let _ = done.send(Ok(()));
-        }
-    }
-
-    /// A message that the server does not take, whatever its state, is not worth a settlement that never ends.
-    async fn confirmed(&self, sent: Result<Sent, Failure>) -> Result<(), Failure> {
-        let confirmed = match sent {
-            Ok(sent) => self.core.link.confirmed(sent).await,
-            Err(failure) => Err(failure),
-        };
-        match confirmed {
-            Err(failure) if failure.outage().is_none() => {
-                tracing::error!(?failure, "a receipt or an answer cannot be stored");
-                Ok(())
-            }
-            confirmed => confirmed.map(drop),
-        }
-    }
-
-    fn message(&self, change: &Change) -> Message {
-        match change {
-            Change::Settle { receipt, .. } => receipt_message(&self.core, receipt),
-            Change::Finish { device, answer } => self.core.answer(device, answer),
-        }
-    }
-
-    fn done(&self, change: &Change) {
-        match change {
-            Change::Settle {
-                device,
-                seq,
-                receipt,
-                ..
-            } => (self.core.queues()).settled(device, *seq, receipt.id),
-            Change::Finish { device, answer } => self.core.marks.remove(device, &answer.key),
-        }
-    }
-
-    /// Says that it could not be written, and keeps what must not be lost.
-    fn refuse(&mut self, change: Change, done: Option<oneshot::Sender<Result<(), StoreError>>>) {
-        let error = self.core.link.unavailable();
-        let error = error.unwrap_or(StoreError::Unavailable {
-            cause: "the server did not confirm it".into(),
-        });
-        if let Some(done) = done {
-            // Its failure means that somebody has stopped waiting.
-            let _ = done.send(Err(error));
-        }
-        if let Change::Settle {
-            device,
-            seq,
-            keep: false,
-            ..
-        } = &change
-        {
-            self.core.queues().not_settled(device, *seq);
-            return;
-        }
-        self.kept.push_back(change);
-        while self.kept.len() > MAX_KEPT
-            && let Some(change) = self.kept.pop_front()
-        {
-            match change {
-                Change::Settle { device, seq, .. } => {
-                    self.core.queues().not_settled(&device, seq);
-                    let dropped = &self.core.settlements_dropped;
-                    dropped.fetch_add(1, Ordering::Relaxed);
-                }
-                Change::Finish { device, answer } => {
-                    self.core.marks.remove(&device, &answer.key);
-                }
-            }
-        }
-    }
-
     async fn write_receipts(&mut self) {
-        let receipts = self.core.waiting.take();
-        let mut under_way = Vec::with_capacity(receipts.len());
-        for receipt in &receipts {
-            let message = receipt_message(&self.core, receipt);
-            under_way.push(self.core.link.send(message).await);
-        }
-        let mut failed = false;
-        for sent in under_way {
-            failed |= self.confirmed(sent).await.is_err();
-        }
-        if failed {
-            // Those that were written are written once more.
-            self.core.waiting.put_back(receipts);
-        } else {
-            self.core.waiting.written();
-        }
+        self.core.write_receipts().await;
         self.receipts_at = match self.core.waiting.len() {
             0 => None,
             WaitingReceipts::MANY.. => Some(Instant::now()),
@@ -352,7 +183,7 @@ impl Writer {
         self.upkeep_at = Instant::now() + UPKEEP;
         let core = &self.core;
         core.histories().prune(micros(std::time::SystemTime::now()));
-        core.queues().prune();
+        core.queues().unwanted.prune();
         let Ok(infos) = core.link.infos(PATIENCE).await else {
             return;
         };
@@ -399,68 +230,18 @@ impl Writer {
         }
     }
 
-    /// Tries whether the server can be used again, makes true what was answered meanwhile, and says so.
+    /// Tries whether the store can be used again, and says so.
     async fn recover(&mut self) {
         self.retry_at = Instant::now() + self.retry;
         self.retry = (2 * self.retry).min(MAX_RETRY);
-        if let Err(failure) = self.try_recover().await {
+        let recovered = self.core.recover(&mut self.scanned, &mut self.kept);
+        if let Err(failure) = recovered.await {
             tracing::debug!(?failure, "the store cannot be used yet");
             return;
         }
         self.retry = FIRST_RETRY;
         self.receipts_at = Some(Instant::now());
         self.core.link.set_writable();
-    }
-
-    async fn try_recover(&mut self) -> Result<(), Failure> {
-        self.core.link.renew().await?;
-        let infos = self.core.link.infos(SOON).await?;
-        let downlinks = &infos[StreamName::Downlinks as usize];
-        self.pass_by(downlinks.state.last_sequence).await?;
-        self.core.rescan(&mut self.scanned, Extent::All).await?;
-        while !self.kept.is_empty() {
-            let count = self.kept.len().min(ROUND);
-            let kept: Vec<Change> = self.kept.drain(..count).collect();
-            let requests = kept.into_iter().map(|change| {
-                let (done, _) = oneshot::channel();
-                Request { change, done }
-            });
-            let before = self.kept.len();
-            self.write(requests.collect()).await;
-            if self.kept.len() > before {
-                return Err(Failure::not("it failed again"));
-            }
-        }
-        Ok(())
-    }
-
-    /// A server that has lost the end of its history, as in a power cut, would give cursors again that listeners have seen:
-    /// they are passed by.
-    async fn pass_by(&self, last: u64) -> Result<(), Failure> {
-        const AT_MOST: u64 = 1_000_000;
-        let followed = *self.core.followed.borrow();
-        let lost = followed.saturating_sub(last).min(AT_MOST);
-        if lost == 0 {
-            return Ok(());
-        }
-        tracing::error!(
-            lost,
-            "the store's server has lost downlinks that it had confirmed"
-        );
-        let mut under_way = VecDeque::new();
-        for _ in 0..lost {
-            let message = milestone(&self.core.link.names, StreamName::Downlinks);
-            under_way.push_back(self.core.link.send(message).await?);
-            if under_way.len() >= ROUND
-                && let Some(sent) = under_way.pop_front()
-            {
-                self.core.link.confirmed(sent).await?;
-            }
-        }
-        for sent in under_way {
-            self.core.link.confirmed(sent).await?;
-        }
-        Ok(())
     }
 
     /// Writes what can be written.
@@ -474,32 +255,5 @@ impl Writer {
         }
         self.core.closed.store(true, Ordering::Relaxed);
         self.core.link.flush().await;
-    }
-}
-
-/// Deletes an uplink where it is known to be: by the index, or, when that has let it go because the device is somebody
-/// else's by now, where it was on this very connection. What cannot be deleted is delivered once more.
-async fn remove(
-    core: &Core,
-    device: &DeviceId,
-    seq: u64,
-    id: UplinkId,
-    handed_over: Option<Slot>,
-) -> Result<(), Failure> {
-    let indexed = core.queues().slot(device, seq);
-    let conn = core.link.number();
-    let slot = indexed.or(handed_over);
-    match slot.filter(|slot| slot.id == id && slot.conn == conn) {
-        Some(slot) => core.link.delete(StreamName::Uplinks, slot.place).await,
-        None => Ok(()),
-    }
-}
-
-fn receipt_message(core: &Core, receipt: &ReceiptRecord) -> Message {
-    Message {
-        subject: core.link.names.receipt(receipt.id),
-        header: None,
-        payload: encode_receipt(receipt).into(),
-        expected: None,
     }
 }

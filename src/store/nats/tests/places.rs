@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::TestServer;
-use crate::store::nats::link::Message;
 use crate::store::nats::names::StreamName;
-use crate::store::nats::queues::Slot;
+use crate::store::nats::requests::Message;
+use crate::store::nats::slot::Slot;
 use crate::store::nats::stored::encode_queued;
 use crate::store::records::QueuedUplink;
 use crate::store::testing::{ALL, delivered, device, queued, until, until_async, uplink};
@@ -145,7 +145,7 @@ async fn what_was_refused_is_removed_where_it_turns_up() {
     let store = server.open(Limits::default()).await;
     let uplinks = three(&store).await;
     let late = uplink(&device(1), store.next_seq(), b"late");
-    store.core.queues().doubt(late.id);
+    store.core.queues().unwanted.doubt(late.id);
     let (payload, size) = encode_queued(&late, None);
     let published = store.core.link.publish(Message {
         subject: store.core.link.names.uplinks(&device(1)),
