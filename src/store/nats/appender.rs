@@ -5,15 +5,12 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 use super::core::{Append, Core};
+use super::entry::{header, mark};
 use super::failure::Failure;
 use super::requests::Message;
-use crate::fields::micros;
 use crate::message::Downlink;
 use crate::store::engine::StoreError;
 use crate::store::format::encode_downlink;
-
-/// The header of a message that says: everything of this device up to here is gone.
-pub(super) const MARK: &str = "mark";
 
 pub(super) async fn run(core: Arc<Core>, mut inbox: mpsc::UnboundedReceiver<Append>) {
     while let Some(Append { downlinks, done }) = inbox.recv().await {
@@ -38,7 +35,7 @@ async fn append(core: &Core, downlinks: &[Downlink]) -> Result<Vec<u64>, StoreEr
         let size = payload.len();
         let message = Message {
             subject: core.link.names.downlinks(&downlink.device),
-            header: Some(header(micros(downlink.received_at), size)),
+            header: Some(header(downlink.received_at, size)),
             payload: payload.into(),
             expected: None,
         };
@@ -49,7 +46,9 @@ async fn append(core: &Core, downlinks: &[Downlink]) -> Result<Vec<u64>, StoreEr
                     device = %downlink.device, size,
                     "a downlink is larger than the server's max_payload, and cannot be replayed"
                 );
-                core.link.send(mark(core, &downlink.device)).await?
+                core.link
+                    .send(mark(&core.link.names, &downlink.device))
+                    .await?
             }
             sent => sent?,
         };
@@ -67,23 +66,4 @@ async fn append(core: &Core, downlinks: &[Downlink]) -> Result<Vec<u64>, StoreEr
         .into_iter()
         .map(|place| core.origin + place)
         .collect())
-}
-
-pub(super) fn mark(core: &Core, device: &crate::device::DeviceId) -> Message {
-    Message {
-        subject: core.link.names.downlinks(device),
-        header: Some(MARK.to_owned()),
-        payload: bytes::Bytes::new(),
-        expected: None,
-    }
-}
-
-fn header(received_at: u64, size: usize) -> String {
-    format!("{received_at} {size}")
-}
-
-/// When it was received, and its size.
-pub(super) fn read_header(header: &str) -> Option<(u64, usize)> {
-    let (received_at, size) = header.split_once(' ')?;
-    Some((received_at.parse().ok()?, size.parse().ok()?))
 }

@@ -6,11 +6,10 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::appender::{MARK, read_header};
 use super::conn::Conn;
 use super::core::Core;
 use super::failure::Failure;
-use super::names::{StreamName, device_of, record_of};
+use super::names::{StreamName, record_of};
 use super::reader::{Reader, Seen};
 use crate::fields::micros;
 use crate::store::format::decode_downlink;
@@ -86,29 +85,12 @@ async fn downlinks_on(
 /// Puts a downlink into its history, and gives what somebody who reads along is to get.
 fn take_downlink(core: &Core, seen: &Seen<'_>) -> Option<StoredDownlink> {
     let cursor = core.origin + seen.place;
-    if seen.milestone().is_some() {
-        return None;
-    }
-    let (Some(device), Some(header)) = (device_of(seen.subject), seen.header) else {
-        tracing::error!(cursor, "what is in the history here is no downlink");
-        return None;
+    let device = {
+        let mut histories = core.histories();
+        let device = histories.take(cursor, seen)?;
+        histories.prune(micros(SystemTime::now()));
+        device
     };
-    let mut histories = core.histories();
-    match read_header(header) {
-        Some((received_at, size)) => {
-            histories.push(&device, cursor, size, received_at);
-            histories.prune(micros(SystemTime::now()));
-        }
-        None if header == MARK => {
-            histories.mark(&device, cursor);
-            return None;
-        }
-        None => {
-            tracing::error!(cursor, "what is in the history here is no downlink");
-            return None;
-        }
-    }
-    drop(histories);
     core.readers.follower()?;
     let decoded = decode_downlink(device, cursor, seen.payload);
     let decoded = decoded.inspect_err(|error| {

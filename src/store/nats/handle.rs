@@ -9,9 +9,9 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::TaskTracker;
 
-use super::appender::mark;
 use super::changes::Change;
 use super::core::{Append, Core, closed, lock};
+use super::entry::mark;
 use super::lookup::READS;
 use super::names::StreamName;
 use super::writer::Order;
@@ -53,7 +53,7 @@ impl Core {
             self.link.purge(StreamName::Downlinks, subject).await?;
             // Behind the purge: a crash in between leaves a device without a history and without a mark, as if its
             // history had ended by age.
-            let place = self.link.publish(mark(self, device)).await?;
+            let place = self.link.publish(mark(names, device)).await?;
             self.followed(place).await;
         }
         self.link

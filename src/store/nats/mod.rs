@@ -79,7 +79,7 @@
 //! | the task that settles; what it writes; how it comes back after an outage; how it looks through the queue | `writer.rs`, `changes.rs`, `recovery.rs`, `rescan.rs` |
 //! | reading a stream to its end or on and on; what follows from it | `reader.rs`, `follow.rs` |
 //! | what is told of stored uplinks | `nudge.rs` |
-//! | the task that stores downlinks, and the index of the history | `appender.rs`, `histories.rs` |
+//! | what lies in the stream of downlinks; the task that stores some; the index of the history | `entry.rs`, `appender.rs`, `histories.rs` |
 //! | idempotency keys | `keys.rs` |
 //! | records, and which there are | `record.rs`, `known.rs` |
 //!
@@ -90,6 +90,7 @@ mod changes;
 mod conn;
 mod core;
 mod dial;
+mod entry;
 mod failure;
 mod follow;
 mod handle;

@@ -10,14 +10,14 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::appender::{self, MARK, read_header};
+use super::appender;
 use super::core::{Core, Readers, UNIT};
 use super::failure::Failure;
 use super::handle::Nats;
 use super::histories::Histories;
 use super::known::KnownRecords;
 use super::link::Link;
-use super::names::{StreamName, device_of, record_of};
+use super::names::{StreamName, record_of};
 use super::numbers::Numbers;
 use super::queues::Queues;
 use super::record::is_removed;
@@ -219,18 +219,7 @@ async fn load_histories(link: &Link, limits: &Limits) -> Result<(u64, u64, Histo
     };
     let mut histories = Histories::new(limits.downlinks, origin + gone);
     let scan = link.scan(StreamName::Downlinks, 0, |seen| {
-        let cursor = origin + seen.place;
-        if seen.milestone().is_some() {
-            return;
-        }
-        let (Some(device), Some(header)) = (device_of(seen.subject), seen.header) else {
-            return tracing::error!(cursor, "what is in the history here is no downlink");
-        };
-        match read_header(header) {
-            Some((received_at, size)) => histories.push(&device, cursor, size, received_at),
-            None if header == MARK => histories.mark(&device, cursor),
-            None => tracing::error!(cursor, "what is in the history here is no downlink"),
-        }
+        histories.take(origin + seen.place, &seen);
     });
     let end = scan.await?;
     histories.prune(micros(SystemTime::now()));

@@ -4,9 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::TestServer;
+use super::{TestServer, publish_untold};
 use crate::store::nats::names::StreamName;
-use crate::store::nats::requests::Message;
 use crate::store::nats::slot::Slot;
 use crate::store::nats::stored::encode_queued;
 use crate::store::records::QueuedUplink;
@@ -146,14 +145,7 @@ async fn what_was_refused_is_removed_where_it_turns_up() {
     let uplinks = three(&store).await;
     let late = uplink(&device(1), store.next_seq(), b"late");
     store.core.queues().unwanted.doubt(late.id);
-    let (payload, size) = encode_queued(&late, None);
-    let published = store.core.link.publish(Message {
-        subject: store.core.link.names.uplinks(&device(1)),
-        header: Some(Slot::new(&late, size as u64, false).header(late.seq)),
-        payload: payload.into(),
-        expected: None,
-    });
-    published.await.unwrap();
+    publish_untold(&store, &late).await;
     store.rescan().await.unwrap();
     assert_eq!(queued(&*store, &device(1)).await, numbers(&uplinks));
     store.close().await.unwrap();

@@ -6,12 +6,9 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 
-use super::TestServer;
+use super::{TestServer, publish_untold};
 use crate::device::DeviceId;
 use crate::downlink::{self, After, Cursor, Delivery, Hub};
-use crate::store::nats::requests::Message;
-use crate::store::nats::slot::Slot;
-use crate::store::nats::stored::encode_queued;
 use crate::store::nats::writer::Order;
 use crate::store::records::{QueuedUplink, RecordKind, StoredDownlink};
 use crate::store::testing::{delivered, device, downlink, queued, until, until_async, uplink};
@@ -93,16 +90,8 @@ async fn an_uplink_of_which_nobody_tells_is_found_all_the_same() {
     let mut arrivals = b.arrivals().unwrap();
     let mut stored = Vec::new();
     for asked in [false, true] {
-        // As if the process had ended before it could tell.
         let offered = uplink(&device(2), a.next_seq(), b"x");
-        let (payload, size) = encode_queued(&offered, None);
-        let published = a.core.link.publish(Message {
-            subject: a.core.link.names.uplinks(&device(2)),
-            header: Some(Slot::new(&offered, size as u64, false).header(offered.seq)),
-            payload: payload.into(),
-            expected: None,
-        });
-        published.await.unwrap();
+        publish_untold(&a, &offered).await;
         stored.push(offered.seq);
         if asked {
             b.look().await.unwrap();
