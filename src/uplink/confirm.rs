@@ -8,6 +8,7 @@ use tracing::{debug, warn};
 
 use super::desk::{Awaited, Desk};
 use super::platform::{PlatformOutcome, Verdict};
+use super::road::Order;
 use super::{Accepted, Receipt, Road, UplinkError, Uplinks, Wishes};
 use crate::device::DeviceId;
 use crate::message::{ContentType, UplinkId};
@@ -27,7 +28,7 @@ const SAY: Duration = Duration::from_secs(60);
 pub(super) struct Shaped {
     pub(super) payload: Bytes,
     /// The id that the platform's answer will carry.
-    pub(super) ack_id: Option<String>,
+    pub(super) ack_id: Option<Box<str>>,
 }
 
 /// Refuses wishes that the device's connector cannot fulfil.
@@ -77,7 +78,7 @@ pub(super) fn shape(
     match ack.insert_id(&payload, &id.to_string()) {
         Ok(marked) => Ok(Shaped {
             payload: marked.body,
-            ack_id: Some(marked.id),
+            ack_id: Some(marked.id.into()),
         }),
         Err(error) if wishes.confirm_platform => Err(error.into()),
         // Without an id nobody will know what the platform says of it, and nobody has asked.
@@ -128,11 +129,10 @@ impl Road {
     pub(super) fn expect(
         &self,
         device: &Device,
-        uplink: UplinkId,
-        ack_id: Option<&str>,
+        order: &Order,
         wishes: &Wishes,
     ) -> Result<Option<Awaited>, UplinkError> {
-        let Some(ack_id) = ack_id else {
+        let (uplink, Some(ack_id)) = (order.id, &order.ack_id) else {
             return Ok(None);
         };
         if wishes.confirm_platform {

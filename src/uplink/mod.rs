@@ -240,7 +240,10 @@ impl Uplinks {
         let device = match self.enter(&uplink.device, began + wishes.wait).await {
             Ok(device) => device,
             // It may have just left.
-            Err(UplinkError::UnknownDevice(_)) => return self.store_away(uplink, wishes).await,
+            Err(UplinkError::UnknownDevice(_)) => {
+                // In a box: the future of every uplink would otherwise be as large as this one.
+                return Box::pin(self.store_away(uplink, wishes)).await;
+            }
             Err(error) => return Err(error),
         };
         let span = self.road.tracer.get();
@@ -292,8 +295,7 @@ impl Uplinks {
         let until = began + wishes.wait;
         let spoken = device.session.status().spoken();
         let prepared = prepare(&device.connector, &device.topic, spoken, uplink, &wishes)?;
-        let (id, ack_id) = (prepared.order.id, prepared.ack_id.as_deref());
-        let awaited = self.road.expect(device, id, ack_id, &wishes)?;
+        let awaited = self.road.expect(device, &prepared.order, &wishes)?;
         let accepted = self.accept(device, prepared, &wishes).await?;
         match awaited {
             Some(awaited) => {
@@ -315,7 +317,6 @@ impl Uplinks {
             order,
             publish,
             posted,
-            ack_id: _,
         } = prepared;
         if let (Some(key), Some(posted)) = (&wishes.key, posted) {
             let (key, wishes) = (key.clone(), wishes.clone());

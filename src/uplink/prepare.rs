@@ -23,8 +23,6 @@ pub(super) struct Prepared {
     pub(super) publish: Publish,
     /// Of what was posted, where the request has a key: the id in what is published is another one each time.
     pub(super) posted: Option<BodyHash>,
-    /// The id that the platform's answer will carry.
-    pub(super) ack_id: Option<String>,
 }
 
 /// Prepares an uplink for a connection that speaks, or most likely will speak, a version of MQTT.
@@ -46,14 +44,13 @@ pub(super) fn prepare(
         id,
         accepted_at: SystemTime::now(),
         qos: publish.qos,
-        expects_answer: shaped.ack_id.is_some(),
+        ack_id: shaped.ack_id,
         uplink,
     };
     Ok(Prepared {
         order,
         publish,
         posted,
-        ack_id: shaped.ack_id,
     })
 }
 

@@ -54,8 +54,8 @@ pub(super) struct Order {
     pub(super) id: UplinkId,
     pub(super) accepted_at: SystemTime,
     pub(super) qos: Qos,
-    /// Whether the platform will be known to answer to it.
-    pub(super) expects_answer: bool,
+    /// The id that the platform's answer will carry, where that will be known.
+    pub(super) ack_id: Option<Box<str>>,
     pub(super) uplink: Uplink,
 }
 
@@ -81,7 +81,7 @@ impl Order {
             reason,
             attempts,
             completed_at: Some(SystemTime::now()),
-            platform: self.expects_answer.then_some(PlatformOutcome::UNKNOWN),
+            platform: self.ack_id.is_some().then_some(PlatformOutcome::UNKNOWN),
             ..self.receipt(status)
         };
         match outcome {
@@ -153,7 +153,7 @@ impl Road {
         let settled = order.settled(outcome, attempts);
         let mut receipt = settled.inspect_err(|error| self.tell_failed(order, attempts, error))?;
         self.recent.put(receipt.clone());
-        if order.expects_answer
+        if order.ack_id.is_some()
             && let Some(answer) = self.desk.recorded(order.id)
         {
             self.recent.answered(order.id, &device.id, &answer);
