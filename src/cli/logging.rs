@@ -4,7 +4,9 @@ use std::io::{self, IsTerminal, Write};
 use std::time::SystemTime;
 
 use anstream::AutoStream;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use super::summary::Summary;
 use crate::config::{Log, LogFormat};
@@ -29,14 +31,13 @@ pub(super) fn show(log: &Log, summary: &Summary) {
 
 /// Starts logging for this process. A second call changes nothing.
 pub(super) fn start(log: &Log) {
-    let lines = tracing_subscriber::fmt()
-        .with_writer(io::stderr)
-        .with_env_filter(filter(&log.level));
+    let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr);
+    let all = tracing_subscriber::registry().with(filter(&log.level));
     let started = match log.format {
-        LogFormat::Json => lines.json().flatten_event(true).try_init(),
+        LogFormat::Json => all.with(lines.json().flatten_event(true)).try_init(),
         // A terminal decides for itself whether it wants colours (NO_COLOR); a file never does.
-        LogFormat::Human if io::stderr().is_terminal() => lines.try_init(),
-        LogFormat::Human => lines.with_ansi(false).try_init(),
+        LogFormat::Human if io::stderr().is_terminal() => all.with(lines).try_init(),
+        LogFormat::Human => all.with(lines.with_ansi(false)).try_init(),
     };
     // The one reason to fail is a logger that is there already.
     drop(started);
@@ -44,8 +45,9 @@ pub(super) fn start(log: &Log) {
 
 /// What is logged. At `debug`, this part of h2 prints the address of a request that it cannot read, and there may be a token
 /// in it. What the client of nats-server says of a lost connection, the store says better.
-fn filter(level: &str) -> EnvFilter {
-    let quiet = ["h2::server=off", "async_nats=off"];
-    let quiet = quiet.iter().filter_map(|directive| directive.parse().ok());
-    quiet.fold(EnvFilter::new(level), EnvFilter::add_directive)
+fn filter(level: &str) -> Targets {
+    // The configuration has been checked.
+    let wanted: Targets = level.parse().unwrap_or_default();
+    let quiet = ["h2::server", "async_nats"];
+    wanted.with_targets(quiet.map(|part| (part, LevelFilter::OFF)))
 }

@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
 
 use super::environment::RUST_LOG;
 use super::error::Origin;
@@ -102,7 +102,7 @@ pub(super) fn management(mut section: Section<'_>, http: &Http) -> Management {
 pub(super) fn log(mut section: Section<'_>) -> Log {
     let formats = [("human", LogFormat::Human), ("json", LogFormat::Json)];
     let format = section.choice("format", &formats, LogFormat::Human);
-    // RUST_LOG is shared with other programs, and may use all that its syntax allows.
+    // RUST_LOG is shared with other programs, and may name parts of theirs.
     let shared = section.place_of("level").origin == Origin::Variable(RUST_LOG.into());
     let level = section
         .parsed("level", |text| check_level(text, shared))
@@ -157,10 +157,9 @@ fn listen(section: &mut Section<'_>, default_port: u16) -> SocketAddr {
 
 fn check_level(text: &str, shared: bool) -> Result<String, String> {
     const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
-    // `EnvFilter` takes a word that is no level for the name of a part, so that a typing mistake silences everything.
-    let mistyped = text
-        .split(',')
-        .map(str::trim)
+    let parts = || text.split(',').map(str::trim);
+    // A word that is no level is taken for the name of a part, so that a typing mistake silences everything.
+    let mistyped = parts()
         .find(|part| !part.contains('=') && !LEVELS.iter().any(|l| part.eq_ignore_ascii_case(l)));
     match mistyped {
         Some(part) if !shared => {
@@ -171,8 +170,20 @@ fn check_level(text: &str, shared: bool) -> Result<String, String> {
         }
         _ => {}
     }
-    match EnvFilter::try_new(text) {
-        Ok(_) => Ok(text.to_owned()),
+    if let Some(part) = parts().find(|part| part.contains('[')) {
+        return Err(format!(
+            "{part:?}: spans and fields cannot be told apart here; write part=level, in CAUSEWAY__LOG__LEVEL if other \
+             programs need this"
+        ));
+    }
+    // Nothing at all would be everything.
+    let parts: Vec<_> = parts().filter(|part| !part.is_empty()).collect();
+    let level = match parts.is_empty() {
+        true => "error".to_owned(),
+        false => parts.join(","),
+    };
+    match level.parse::<Targets>() {
+        Ok(_) => Ok(level),
         Err(error) => Err(error.to_string()),
     }
 }

@@ -145,7 +145,7 @@ pub struct Management {
 pub struct Log {
     /// Default `human`.
     pub format: LogFormat,
-    /// Directives of tracing's `EnvFilter`: a level, or `part=level` separated by commas. `RUST_LOG` goes before the
+    /// Directives of tracing's `Targets`: a level, or `part=level`, separated by commas. `RUST_LOG` goes before the
     /// file, `CAUSEWAY__LOG__LEVEL` before both. Default `info`.
     pub level: String,
 }

@@ -281,6 +281,9 @@ fn rust_log_goes_before_the_file_and_our_own_variable_before_both() {
         (vec![ours, rust_log], "debug"),
         (vec![rust_log, ours], "debug"),
         (vec![("RUST_LOG", "")], "warn"),
+        // Nothing at all, as those understand it whose variable it is.
+        (vec![("RUST_LOG", " ,")], "error"),
+        (vec![("RUST_LOG", "info, hyper=off,")], "info,hyper=off"),
     ] {
         assert_eq!(folder.read(text, &env).unwrap().log.level, expected);
     }
