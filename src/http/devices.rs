@@ -13,7 +13,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::device_form::DeviceBody;
-use super::forward::{Forward, PageWanted, WholePage};
+use super::forward::{PageWanted, Way, WholePage};
 use super::guard::Guard;
 use super::openapi::{BadRequest, InternalError, NoOwner, UnknownDevice};
 use super::path::DevicePath;
@@ -39,7 +39,7 @@ pub(super) fn router(
     registry: Arc<Registry>,
     uplinks: Uplinks,
     fleet: Arc<Fleet>,
-    forward: Option<Arc<Forward>>,
+    forward: Option<Way>,
 ) -> Router {
     let sessions = Router::new()
         .route(
@@ -77,7 +77,7 @@ pub(super) fn router(
     )
 )]
 async fn list(
-    extract::State((registry, forward)): extract::State<(Arc<Registry>, Option<Arc<Forward>>)>,
+    extract::State((registry, forward)): extract::State<(Arc<Registry>, Option<Way>)>,
     caller: Caller,
     uri: Uri,
 ) -> Result<Response, Problem> {

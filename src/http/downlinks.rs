@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::HttpLimits;
 use super::accept::{self, Form};
 use super::downlink_form::DownlinkPage;
-use super::forward::{self, Ear, Forward};
+use super::forward::{self, Ear, Way};
 use super::guard::Guard;
 use super::openapi::{BadRequest, InternalError, NotAcceptable, StoreUnreadable, UnknownDevice};
 use super::path::DevicePath;
@@ -44,7 +44,7 @@ pub(super) fn router(
     registry: Arc<Registry>,
     hub: Arc<Hub>,
     limits: HttpLimits,
-    forward: Option<Arc<Forward>>,
+    forward: Option<Way>,
     shutdown: CancellationToken,
 ) -> Router {
     Router::new()
@@ -70,7 +70,7 @@ struct Listen {
     registry: Arc<Registry>,
     hub: Arc<Hub>,
     limits: HttpLimits,
-    forward: Option<Arc<Forward>>,
+    forward: Option<Way>,
     shutdown: CancellationToken,
 }
 
@@ -255,7 +255,7 @@ impl Listen {
             }
         }
         let exist = wanted.elsewhere.iter().map(async |id| {
-            match forward::exists(self.forward.as_deref(), id).await {
+            match forward::exists(&self.forward, id).await {
                 Ok(true) => Ok(()),
                 Ok(false) => Err(Problem::unknown_device(id)),
                 Err(problem) => Err(problem),
@@ -294,7 +294,7 @@ impl Listen {
         // One that was deleted meanwhile would never be heard of again.
         for id in devices.keys() {
             let here = self.registry.get(id).is_some();
-            if !here && !forward::exists(self.forward.as_deref(), id).await? {
+            if !here && !forward::exists(&self.forward, id).await? {
                 return Err(Problem::unknown_device(id));
             }
         }

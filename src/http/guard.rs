@@ -31,7 +31,7 @@ use axum::response::{IntoResponse, Response};
 use futures_util::future::BoxFuture;
 
 use super::credential::{self, InQuery};
-use super::forward::{Forward, OwnerRoute};
+use super::forward::{OwnerRoute, Way};
 use super::problem::Problem;
 use super::{body, rate_limit};
 use crate::access::{Access, Caller, Quota, Scope};
@@ -41,11 +41,11 @@ use crate::access::{Access, Caller, Quota, Scope};
 pub(super) struct Guard {
     access: Arc<Access>,
     /// Absent in one process.
-    forward: Option<Arc<Forward>>,
+    forward: Option<Way>,
 }
 
 impl Guard {
-    pub(super) fn new(access: Arc<Access>, forward: Option<Arc<Forward>>) -> Self {
+    pub(super) fn new(access: Arc<Access>, forward: Option<Way>) -> Self {
         Self { access, forward }
     }
 

@@ -85,7 +85,6 @@ use crate::fleet::Fleet;
 use crate::registry::Registry;
 use crate::store::ReceiptLimits;
 use crate::uplink::Uplinks;
-use forward::Forward;
 use guard::Guard;
 use problem::{Kind, Problem};
 
@@ -142,8 +141,7 @@ impl Default for HttpLimits {
 /// The routes of the main listener.
 pub fn router(api: Api) -> Router {
     let peers = (api.members.as_ref()).map(|members| Arc::clone(&members.peers));
-    let forward = (api.members)
-        .map(|members| Arc::new(Forward::new(members, api.limits, api.shutdown.clone())));
+    let forward = forward::way(api.members, api.limits, &api.shutdown);
     let guard = &Guard::new(api.access, forward.clone());
     Router::new()
         .merge(uplinks::router(

@@ -1,7 +1,5 @@
 //! `GET /v1/uplinks/{id}`: what became of one uplink.
 
-use std::sync::Arc;
-
 use axum::Router;
 use axum::extract::State;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
@@ -10,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use bytes::Bytes;
 
-use super::forward::Forward;
+use super::forward::Way;
 use super::guard::Guard;
 use super::openapi::{BadRequest, InternalError, StoreUnreadable, UnknownUplink};
 use super::problem::{Kind, Problem};
@@ -28,7 +26,7 @@ pub(super) fn router(
     guard: &Guard,
     uplinks: Uplinks,
     kept: ReceiptLimits,
-    forward: Option<Arc<Forward>>,
+    forward: Option<Way>,
 ) -> Router {
     Router::new()
         .route("/v1/uplinks/{id}", get(guard.asks(SCOPE, show)))
@@ -43,7 +41,7 @@ pub(super) fn router(
 struct Receipts {
     uplinks: Uplinks,
     kept: ReceiptLimits,
-    forward: Option<Arc<Forward>>,
+    forward: Option<Way>,
 }
 
 /// The receipt of an uplink

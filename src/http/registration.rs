@@ -11,7 +11,7 @@ use axum::routing::put;
 use axum::{Json, Router};
 
 use super::device_form::{DeviceBody, NewDevice};
-use super::forward::Forward;
+use super::forward::Way;
 use super::guard::Guard;
 use super::openapi::{
     DeviceConflict, DeviceExists, InternalError, InvalidDevice, NotRegistered, RequestTimeout,
@@ -38,7 +38,7 @@ pub(super) fn router(
     registry: Arc<Registry>,
     fleet: Arc<Fleet>,
     limits: HttpLimits,
-    forward: Option<Arc<Forward>>,
+    forward: Option<Way>,
 ) -> Router {
     let of_device = put(guard.asks_owner(WRITE, register)).delete(guard.asks_owner(WRITE, delete));
     let limits = HttpLimits {
@@ -60,7 +60,7 @@ struct Devices {
     registry: Arc<Registry>,
     fleet: Arc<Fleet>,
     limits: HttpLimits,
-    forward: Option<Arc<Forward>>,
+    forward: Option<Way>,
 }
 
 /// Registers a device, or changes a registered one

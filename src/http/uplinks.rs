@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -15,7 +14,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 
 use super::HttpLimits;
-use super::forward::{Delivered, Forward};
+use super::forward::{Delivered, Way};
 use super::guard::Guard;
 use super::openapi::{
     BadRequest, BrokerRefused, ContentTypeNotCarried, InternalError, KeyInFlight, NotTaken,
@@ -36,7 +35,7 @@ pub(super) fn router(
     guard: &Guard,
     uplinks: Uplinks,
     limits: HttpLimits,
-    forward: Option<Arc<Forward>>,
+    forward: Option<Way>,
 ) -> Router {
     Router::new()
         .route(
@@ -58,7 +57,7 @@ pub(super) fn router(
 struct Post {
     uplinks: Uplinks,
     limits: HttpLimits,
-    forward: Option<Arc<Forward>>,
+    forward: Option<Way>,
 }
 
 /// Posts an uplink

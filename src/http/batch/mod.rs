@@ -25,8 +25,6 @@ mod result;
 mod road;
 mod source;
 
-use std::sync::Arc;
-
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -38,7 +36,7 @@ use tokio_util::sync::CancellationToken;
 
 pub(super) use line::{BatchUplink, payload};
 
-use super::forward::Forward;
+use super::forward::Way;
 use super::guard::Guard;
 use super::openapi::{BadRequest, InternalError, NoBatch, RequestTimeout, TooLarge};
 use super::prefer::{PREFERENCE_APPLIED, Preferences};
@@ -59,7 +57,7 @@ pub(super) fn router(
     guard: &Guard,
     uplinks: Uplinks,
     limits: HttpLimits,
-    forward: Option<Arc<Forward>>,
+    forward: Option<Way>,
     shutdown: CancellationToken,
 ) -> Router {
     Router::new()
@@ -76,7 +74,7 @@ pub(super) fn router(
 struct Batch {
     uplinks: Uplinks,
     limits: HttpLimits,
-    forward: Option<Arc<Forward>>,
+    forward: Option<Way>,
     shutdown: CancellationToken,
 }
 

@@ -7,7 +7,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::RwLock;
 
 use crate::device::DeviceId;
-use crate::http::forward::{Delivered, Forward};
+use crate::http::forward::{Delivered, Way};
 use crate::http::problem::Problem;
 use crate::message::Uplink;
 use crate::uplink::{Uplinks, Wishes};
@@ -18,25 +18,19 @@ const IDLE: usize = 128;
 /// The way of one request's lines.
 pub(super) struct Road {
     uplinks: Uplinks,
-    elsewhere: Option<Elsewhere>,
-}
-
-/// What there is where a device may be elsewhere.
-struct Elsewhere {
-    forward: Arc<Forward>,
-    /// The order of each device's lines. As long as all of them are here, they go side by side and are put in order by
-    /// their session.
+    /// Absent in one process.
+    forward: Option<Way>,
+    /// Where a device may be elsewhere, the order of each device's lines. As long as all of them are here, they go side by
+    /// side and are put in order by their session.
     orders: HashMap<DeviceId, Arc<RwLock<()>>>,
 }
 
 impl Road {
-    pub(super) fn new(uplinks: Uplinks, forward: Option<Arc<Forward>>) -> Self {
+    pub(super) fn new(uplinks: Uplinks, forward: Option<Way>) -> Self {
         Self {
             uplinks,
-            elsewhere: forward.map(|forward| Elsewhere {
-                forward,
-                orders: HashMap::new(),
-            }),
+            forward,
+            orders: HashMap::new(),
         }
     }
 
@@ -48,14 +42,13 @@ impl Road {
         wishes: Wishes,
     ) -> BoxFuture<'static, Delivered> {
         let uplinks = self.uplinks.clone();
-        let Some(elsewhere) = &mut self.elsewhere else {
+        let Some(forward) = self.forward.clone() else {
             return Box::pin(async move {
                 let delivered = uplinks.deliver(uplink, wishes).await;
                 Delivered::Here(delivered.map_err(Problem::from))
             });
         };
-        let order = elsewhere.order(&uplink.device);
-        let forward = Arc::clone(&elsewhere.forward);
+        let order = self.order(&uplink.device);
         Box::pin(async move {
             forward
                 .deliver_in_turn(&uplinks, uplink, wishes, order)
@@ -65,13 +58,11 @@ impl Road {
 
     /// Whether something of a device is stored and waits; `None` where another replica knows.
     pub(super) fn backlog(&self, device: &DeviceId) -> Option<bool> {
-        let elsewhere = self.elsewhere.as_ref();
-        let here = elsewhere.is_none_or(|elsewhere| !elsewhere.forward.is_elsewhere(device));
+        let forward = self.forward.as_ref();
+        let here = forward.is_none_or(|forward| !forward.is_elsewhere(device));
         here.then(|| self.uplinks.backlog(device).is_some())
     }
-}
 
-impl Elsewhere {
     fn order(&mut self, device: &DeviceId) -> Arc<RwLock<()>> {
         if self.orders.len() >= IDLE && !self.orders.contains_key(device) {
             self.orders.retain(|_, order| Arc::strong_count(order) > 1);

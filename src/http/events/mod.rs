@@ -21,7 +21,7 @@ pub(super) use form::{FiguresEvent, GoneEvent, MissedEvent, SessionEvent};
 use stream::{Reader, Wanted};
 
 use super::accept::{self, Form};
-use super::forward::{self, Forward};
+use super::forward::{self, Way};
 use super::guard::Guard;
 use super::openapi::{BadRequest, InternalError, NoOwner, NotAcceptable, UnknownDevice};
 use super::problem::{Kind, Problem};
@@ -42,7 +42,7 @@ pub(super) fn router(
     guard: &Guard,
     registry: Arc<Registry>,
     uplinks: Uplinks,
-    forward: Option<Arc<Forward>>,
+    forward: Option<Way>,
     shutdown: CancellationToken,
 ) -> Router {
     Router::new()
@@ -59,7 +59,7 @@ pub(super) fn router(
 struct Events {
     registry: Arc<Registry>,
     uplinks: Uplinks,
-    forward: Option<Arc<Forward>>,
+    forward: Option<Way>,
     shutdown: CancellationToken,
 }
 
@@ -118,7 +118,7 @@ async fn events(
     (options.devices.iter()).try_for_each(|id| caller.check_device(id))?;
     for id in &options.devices {
         let here = events.registry.get(id).is_some();
-        if !here && !forward::exists(events.forward.as_deref(), id).await? {
+        if !here && !forward::exists(&events.forward, id).await? {
             return Err(Problem::unknown_device(id));
         }
     }

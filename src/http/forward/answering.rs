@@ -12,11 +12,11 @@ use futures_util::future::BoxFuture;
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
 
-use super::Forward;
 use super::answer::{Answer, HttpAnswer};
 use super::ask::{Ask, DeviceRequest};
 use super::headers;
 use super::route::{Admitted, OfOwner};
+use super::{Way, way};
 use crate::cluster::Answerer;
 use crate::device::DeviceId;
 use crate::http::problem::{Kind, Problem, ProblemKind};
@@ -34,9 +34,11 @@ const MAX_BEGIN: Duration = Duration::from_secs(10);
 /// Answers other members by way of the routes that clients have; `None` in one process. What they ask about a device that
 /// is not here is "not here", and is asked nobody else.
 pub fn answerer(api: &Api, router: Router) -> Option<Arc<dyn Answerer>> {
-    let members = api.members.clone()?;
+    let Some(forward) = way(api.members.clone(), api.limits, &api.shutdown) else {
+        return None;
+    };
     Some(Arc::new(Answering(Arc::new(Parts {
-        forward: Forward::new(members, api.limits, api.shutdown.clone()),
+        forward,
         registry: Arc::clone(&api.registry),
         uplinks: api.uplinks.clone(),
         router: TowerToHyperService::new(router),
@@ -46,7 +48,7 @@ pub fn answerer(api: &Api, router: Router) -> Option<Arc<dyn Answerer>> {
 struct Answering(Arc<Parts>);
 
 struct Parts {
-    forward: Forward,
+    forward: Way,
     registry: Arc<Registry>,
     uplinks: Uplinks,
     router: TowerToHyperService<Router>,
@@ -90,20 +92,18 @@ impl Parts {
     }
 
     async fn deliver(&self, uplink: Uplink, mut wishes: Wishes) -> Answer {
-        let device = uplink.device.clone();
-        if self.forward.is_elsewhere(&device) {
+        let forward = &self.forward;
+        if forward.is_elsewhere(&uplink.device) {
             return Answer::NotHere;
         }
-        wishes.wait = wishes.wait.min(self.forward.limits.max_wait);
+        wishes.wait = wishes.wait.min(forward.limits.max_wait);
         let confirm_platform = wishes.confirm_platform;
-        let outcome = self.uplinks.deliver(uplink, wishes).await;
-        self.forward.announce_stored(&device, &outcome).await;
-        let response = match outcome {
-            Ok(accepted) => receipt_form::answer(&accepted, confirm_platform),
+        let delivered = forward.deliver_here(&self.uplinks, &uplink, wishes).await;
+        let response = match delivered {
+            Some(Ok(accepted)) => receipt_form::answer(&accepted, confirm_platform),
             // Wherever it goes: what ends here has not taken it.
-            Err(UplinkError::Closing) => return Answer::NotHere,
-            Err(error) if self.forward.has_left(&device, &error) => return Answer::NotHere,
-            Err(error) => Problem::from(error).into_response(),
+            None | Some(Err(UplinkError::Closing)) => return Answer::NotHere,
+            Some(Err(error)) => Problem::from(error).into_response(),
         };
         Answer::Http(Box::new(HttpAnswer::of(response).await))
     }

@@ -113,6 +113,7 @@ impl Forward {
 }
 
 impl Listeners {
+    #[cfg(any(test, feature = "nats"))]
     pub(super) fn new(members: Members) -> Self {
         Self {
             members,

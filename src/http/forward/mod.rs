@@ -7,6 +7,7 @@
 //!
 //! - [`Members`]: what of the other members is needed here; without it there is one process, and nothing of this is done
 //! - `ask`, `answer`, `fields`, `headers`: what goes from one member to another, as plain data
+//! - `way`: that there can be other members at all
 //! - `reach`: asking whoever has a device, looking again where it has moved, within a time
 //! - `uplink`: the road out for a device that may be elsewhere, and telling its owner of what was stored here
 //! - `route`: any other request about a device
@@ -28,6 +29,7 @@ mod reach;
 mod receipt;
 mod route;
 mod uplink;
+mod way;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,6 +45,7 @@ pub(super) use page::WholePage;
 pub(super) use reach::Unreached;
 pub(super) use route::{OwnerRoute, exists};
 pub(super) use uplink::Delivered;
+pub(super) use way::{Way, way};
 
 use super::HttpLimits;
 use crate::access::Caller;
@@ -76,6 +79,7 @@ pub(super) struct Forward {
 }
 
 impl Forward {
+    #[cfg(any(test, feature = "nats"))]
     pub(super) fn new(members: Members, limits: HttpLimits, shutdown: CancellationToken) -> Self {
         let listeners = Listeners::new(members.clone());
         Self {

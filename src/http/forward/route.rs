@@ -1,6 +1,5 @@
 //! Any other request about a device: answered here where the device is here, and otherwise by the member that has it.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
@@ -11,10 +10,10 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::Forward;
 use super::ask::{Ask, DeviceRequest};
 use super::headers;
 use super::reach::{Answering, Patience, READ, Reached, Unreached};
+use super::{Forward, Way};
 use crate::access::Caller;
 use crate::device::DeviceId;
 use crate::http::prefer::Preferences;
@@ -40,14 +39,14 @@ pub(super) struct OfOwner;
 /// A route whose requests are answered by the member that has their device.
 #[derive(Debug, Clone)]
 pub(in crate::http) struct OwnerRoute {
-    forward: Arc<Forward>,
+    forward: Way,
     write: Duration,
 }
 
 impl OwnerRoute {
-    pub(in crate::http) fn new(forward: &Arc<Forward>) -> Self {
+    pub(in crate::http) fn new(forward: &Way) -> Self {
         Self {
-            forward: Arc::clone(forward),
+            forward: forward.clone(),
             write: WRITE,
         }
     }
@@ -160,7 +159,7 @@ impl OwnerRoute {
 
 /// Whether there is a device that is not here: in one process there is none.
 pub(in crate::http) async fn exists(
-    forward: Option<&Forward>,
+    forward: &Option<Way>,
     device: &DeviceId,
 ) -> Result<bool, Problem> {
     match forward {

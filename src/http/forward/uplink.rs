@@ -62,14 +62,10 @@ impl Forward {
                         wait: left(),
                         ..wishes.clone()
                     };
-                    match uplinks.deliver(uplink.clone(), wishes).await {
-                        Err(error) if self.has_left(&uplink.device, &error) => {}
-                        outcome => {
-                            self.announce_stored(&uplink.device, &outcome).await;
-                            return Delivered::Here(outcome.map_err(Problem::from));
-                        }
+                    if let Some(outcome) = self.deliver_here(uplinks, &uplink, wishes).await {
+                        return Delivered::Here(outcome.map_err(Problem::from));
                     }
-                    // It was not taken here, and whoever has it now is asked.
+                    // Whoever has it now is asked.
                     if Instant::now() >= until {
                         break Unreached::Nobody;
                     }
@@ -108,14 +104,11 @@ impl Forward {
         if !self.is_elsewhere(&uplink.device)
             && let Ok(side_by_side) = Arc::clone(&order).try_read_owned()
         {
-            match uplinks.deliver(uplink.clone(), wishes.clone()).await {
-                // In the order of the lines, as they were told so in it.
-                Err(error) if self.has_left(&uplink.device, &error) => drop(side_by_side),
-                outcome => {
-                    self.announce_stored(&uplink.device, &outcome).await;
-                    return Delivered::Here(outcome.map_err(Problem::from));
-                }
+            if let Some(outcome) = self.deliver_here(uplinks, &uplink, wishes.clone()).await {
+                return Delivered::Here(outcome.map_err(Problem::from));
             }
+            // In the order of the lines, as they were told so in it.
+            drop(side_by_side);
         }
         let mut turn = pin!(order.write_owned());
         let at_once = poll_fn(|cx| Poll::Ready(turn.as_mut().poll(cx))).await;
@@ -129,6 +122,23 @@ impl Forward {
         };
         wishes.wait = wishes.wait.saturating_sub(began.elapsed());
         self.deliver(uplinks, uplink, wishes).await
+    }
+
+    /// Delivers an uplink to a session of this member; `None` where its device has just gone elsewhere, and nothing was done.
+    pub(super) async fn deliver_here(
+        &self,
+        uplinks: &Uplinks,
+        uplink: &Uplink,
+        wishes: Wishes,
+    ) -> Option<Result<Accepted, UplinkError>> {
+        let outcome = uplinks.deliver(uplink.clone(), wishes).await;
+        if let Err(error) = &outcome
+            && self.has_left(&uplink.device, error)
+        {
+            return None;
+        }
+        self.announce_stored(&uplink.device, &outcome).await;
+        Some(outcome)
     }
 
     async fn store(
@@ -149,11 +159,7 @@ impl Forward {
 
     /// Makes sure that whoever has the device knows of an uplink that was stored here, before that is answered: the device's
     /// next one may reach its owner by another way, and would overtake it. An owner that comes later finds it by itself.
-    pub(super) async fn announce_stored(
-        &self,
-        device: &DeviceId,
-        outcome: &Result<Accepted, UplinkError>,
-    ) {
+    async fn announce_stored(&self, device: &DeviceId, outcome: &Result<Accepted, UplinkError>) {
         let is_queued = |accepted: &Accepted| {
             accepted.receipt.status == ReceiptStatus::Queued && !accepted.replayed
         };
@@ -194,7 +200,7 @@ impl Forward {
     }
 
     /// Whether an uplink was not taken because its device has gone elsewhere.
-    pub(super) fn has_left(&self, device: &DeviceId, error: &UplinkError) -> bool {
+    fn has_left(&self, device: &DeviceId, error: &UplinkError) -> bool {
         let left = match error {
             UplinkError::UnknownDevice(_) => self.members.places.knows(device),
             UplinkError::Changing | UplinkError::Closing => true,
