@@ -170,9 +170,10 @@ pub trait Engine: UplinkQueue + ReceiptLog + IdempotencyKeys + DownlinkHistory +
         Box::pin(std::future::ready(Ok(())))
     }
 
-    /// Looks at what has come to the queue by now: uplinks of devices that are held here can be read when it resolves, and are
-    /// told as arrivals. Default: nothing to do, because everything comes this way.
-    fn look(&self) -> Answer<()> {
+    /// Makes sure that an uplink which another process has stored is known, where its device is held here: when it resolves, it
+    /// can be read, unless it is settled by then. What has to be looked for is told as an arrival; what was known has been.
+    /// Default: nothing to do, because everything comes this way.
+    fn look(&self, _stored: UplinkId) -> Answer<()> {
         Box::pin(std::future::ready(Ok(())))
     }
 

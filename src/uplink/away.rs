@@ -14,7 +14,7 @@ use super::receipt::Receipt;
 use super::road::Order;
 use super::{Accepted, Uplinks, Wishes, drain};
 use crate::device::DeviceId;
-use crate::message::Uplink;
+use crate::message::{Uplink, UplinkId};
 use crate::profile::UplinkTopic;
 use crate::registry::Connector;
 use crate::store::Engine;
@@ -58,13 +58,13 @@ impl Uplinks {
         let _ = self.road.away.set(away);
     }
 
-    /// Makes sure that what is stored of a device by now is known here, and stands before what comes; `false` when that
-    /// cannot be looked for.
-    pub(crate) async fn hear(&self, device: &DeviceId) -> bool {
+    /// Makes sure that an uplink of a device which another process has stored is known here, and stands before what comes;
+    /// `false` when it cannot be looked for.
+    pub(crate) async fn hear(&self, device: &DeviceId, stored: UplinkId) -> bool {
         let Some(store) = &self.road.store else {
             return true;
         };
-        let looked = store.look().await;
+        let looked = store.look(stored).await;
         if self.backlog(device).is_some() {
             self.arrived(device);
         }

@@ -83,7 +83,7 @@ impl Parts {
                     (receipt.device, json.into())
                 }))
             }
-            Ok(Ask::Stored(device)) => Answer::Heard(self.uplinks.hear(&device).await),
+            Ok(Ask::Stored(device, id)) => Answer::Heard(self.uplinks.hear(&device, id).await),
             Err(error) => {
                 tracing::warn!(%error, "what another replica asks cannot be read");
                 Answer::NotUnderstood

@@ -37,8 +37,8 @@ pub(super) enum Ask {
     Page(Box<PageWanted>),
     /// For a receipt that it has in memory.
     Receipt(UplinkId),
-    /// To look for what was stored of a device by another.
-    Stored(DeviceId),
+    /// To know of an uplink of a device that another has stored.
+    Stored(DeviceId, UplinkId),
 }
 
 /// A request about one device, whose path names it.
@@ -139,9 +139,10 @@ impl Ask {
         to.finish().into()
     }
 
-    pub(super) fn stored(device: &DeviceId) -> Bytes {
+    pub(super) fn stored(device: &DeviceId, id: UplinkId) -> Bytes {
         let mut to = message(STORED, 64);
         to.text(device.as_str());
+        to.bytes(&id.to_u128().to_be_bytes());
         to.finish().into()
     }
 
@@ -153,12 +154,8 @@ impl Ask {
             REQUEST => Self::Request(Box::new(request(&mut from)?)),
             LISTEN => Self::Listen(from.list(device)?, from.duration()?),
             PAGE => Self::Page(Box::new(page(&mut from)?)),
-            RECEIPT => {
-                let id = <[u8; 16]>::try_from(&*from.bytes()?);
-                let id = id.map_err(|_| DecodeError::Field("uplink's id"))?;
-                Self::Receipt(UplinkId::from_u128(u128::from_be_bytes(id)))
-            }
-            STORED => Self::Stored(device(&mut from)?),
+            RECEIPT => Self::Receipt(uplink_id(&mut from)?),
+            STORED => Self::Stored(device(&mut from)?, uplink_id(&mut from)?),
             _ => return Err(DecodeError::Field("kind")),
         };
         from.finish()?;
@@ -168,6 +165,12 @@ impl Ask {
 
 pub(super) fn device(from: &mut Reader) -> Result<DeviceId, DecodeError> {
     from.parsed("device", |text| DeviceId::parse(text).ok())
+}
+
+fn uplink_id(from: &mut Reader) -> Result<UplinkId, DecodeError> {
+    let id = <[u8; 16]>::try_from(&*from.bytes()?);
+    let id = id.map_err(|_| DecodeError::Field("uplink's id"))?;
+    Ok(UplinkId::from_u128(u128::from_be_bytes(id)))
 }
 
 fn uplink(from: &mut Reader) -> Result<(Uplink, Wishes), DecodeError> {
@@ -346,13 +349,17 @@ mod tests {
         }
 
         #[test]
-        fn listeners_and_receipts_are_read_as_they_were_written(devices in prop::collection::vec(id(), 0..9), ms in 0..9999_u64) {
+        fn listeners_receipts_and_news_are_read_as_they_were_written(devices in prop::collection::vec(id(), 0..9), ms in 0..9999_u64) {
             let within = Duration::from_millis(ms);
             let read = Ask::read(Ask::listen(&devices, within)).unwrap();
-            prop_assert_eq!(text(&read), text(&Ask::Listen(devices, within)));
-            let receipt = UplinkId::new();
-            let read = Ask::read(Ask::receipt(receipt)).unwrap();
-            prop_assert_eq!(text(&read), text(&Ask::Receipt(receipt)));
+            prop_assert_eq!(text(&read), text(&Ask::Listen(devices.clone(), within)));
+            let id = UplinkId::new();
+            let read = Ask::read(Ask::receipt(id)).unwrap();
+            prop_assert_eq!(text(&read), text(&Ask::Receipt(id)));
+            for device in devices {
+                let read = Ask::read(Ask::stored(&device, id)).unwrap();
+                prop_assert_eq!(text(&read), text(&Ask::Stored(device, id)));
+            }
         }
     }
 

@@ -14,7 +14,7 @@ use super::ask::Ask;
 use super::reach::{Answering, LOOK_AGAIN, Patience, READ, Reached, Unreached, wait_for_change};
 use crate::device::DeviceId;
 use crate::http::problem::{Kind, Problem};
-use crate::message::Uplink;
+use crate::message::{Uplink, UplinkId};
 use crate::store::records::ReceiptStatus;
 use crate::uplink::{Accepted, UplinkError, Uplinks, Wishes};
 
@@ -163,12 +163,15 @@ impl Forward {
         let is_queued = |accepted: &Accepted| {
             accepted.receipt.status == ReceiptStatus::Queued && !accepted.replayed
         };
-        if outcome.as_ref().is_ok_and(is_queued) && self.is_elsewhere(device) {
-            self.announce(device).await;
+        if let Ok(accepted) = outcome
+            && is_queued(accepted)
+            && self.is_elsewhere(device)
+        {
+            self.announce(device, accepted.receipt.id).await;
         }
     }
 
-    async fn announce(&self, device: &DeviceId) {
+    async fn announce(&self, device: &DeviceId, id: UplinkId) {
         let partition = self.members.places.partition(device);
         let until = Instant::now() + 2 * self.members.lease;
         let mut changed = self.members.peers.changed();
@@ -186,7 +189,7 @@ impl Forward {
                 // It has looked, or looks, itself.
                 return;
             }
-            let told = self.ask(&owner, Ask::stored(device), READ).await;
+            let told = self.ask(&owner, Ask::stored(device, id), READ).await;
             // One of an earlier version does not understand it, and finds the uplink with its next look.
             if let Ok(Answer::Heard(true) | Answer::NotUnderstood) = told {
                 return;

@@ -366,7 +366,10 @@ impl Engine for Nats {
         Box::pin(async move { answer.await.unwrap_or_else(|_| Err(closed())) })
     }
 
-    fn look(&self) -> Answer<()> {
+    fn look(&self, stored: UplinkId) -> Answer<()> {
+        if self.core.queues().knows(stored) {
+            return Box::pin(std::future::ready(Ok(())));
+        }
         let (done, answer) = oneshot::channel();
         // Without a writer, `done` is dropped.
         let _ = self.core.to_writer.send(Order::Look(done));

@@ -136,11 +136,14 @@ impl Queues {
         self.insert(device, seq, slot);
     }
 
+    /// Whether nothing of an uplink is news: it waits here, is being published here, or is not wanted.
+    pub(super) fn knows(&self, id: UplinkId) -> bool {
+        self.ids.contains_key(&id) || self.publishing.contains(&id) || self.unwanted.has(id)
+    }
+
     /// Takes one in that somebody else has stored, unless it is known.
     pub(super) fn learn(&mut self, device: &DeviceId, seq: u64, slot: Slot) -> bool {
-        let is_new = !self.ids.contains_key(&slot.id)
-            && !self.publishing.contains(&slot.id)
-            && !self.unwanted.has(slot.id);
+        let is_new = !self.knows(slot.id);
         if is_new {
             self.load(device, seq, slot);
         }

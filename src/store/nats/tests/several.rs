@@ -9,11 +9,13 @@ use futures_util::StreamExt;
 use super::{TestServer, publish_untold};
 use crate::device::DeviceId;
 use crate::downlink::{self, After, Cursor, Delivery, Hub};
+use crate::message::UplinkId;
 use crate::store::nats::writer::Order;
 use crate::store::records::{QueuedUplink, RecordKind, StoredDownlink};
 use crate::store::testing::{delivered, device, downlink, queued, until, until_async, uplink};
 use crate::store::{
-    DownlinkHistory, Engine, Follow, Health, Holding, Limits, Nats, Records, UplinkQueue,
+    DownlinkHistory, Engine, Follow, Health, Holding, Limits, Nats, Records, StoreError,
+    UplinkQueue,
 };
 
 /// What one process holds, to be changed.
@@ -94,7 +96,7 @@ async fn an_uplink_of_which_nobody_tells_is_found_all_the_same() {
         publish_untold(&a, &offered).await;
         stored.push(offered.seq);
         if asked {
-            b.look().await.unwrap();
+            b.look(offered.id).await.unwrap();
             assert_eq!(queued(&*b, &device(2)).await, stored);
         } else {
             // Every half minute.
@@ -103,6 +105,30 @@ async fn an_uplink_of_which_nobody_tells_is_found_all_the_same() {
         assert_eq!(within(arrivals.recv()).await, Some(device(2)));
         assert_eq!(queued(&*b, &device(2)).await, stored);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_uplink_that_is_known_is_not_looked_for() {
+    let mut server = TestServer::start().await;
+    let (first, second) = (Share::of(&[]), Share::of(&[2]));
+    let (a, b) = (open(&server, &first).await, open(&server, &second).await);
+    let mut arrivals = b.arrivals().unwrap();
+    let settled = enqueue(&a, 2).await;
+    within(arrivals.recv()).await.unwrap();
+    let receipt = delivered(&settled);
+    b.settle(&device(2), settled.seq, receipt).await.unwrap();
+    let waiting = enqueue(&a, 2).await;
+    within(arrivals.recv()).await.unwrap();
+    // A look needs the server.
+    server.kill9();
+    until("read-only", || b.health() != Health::Writable).await;
+    assert_eq!(b.look(waiting.id).await, Ok(()));
+    assert_eq!(b.look(settled.id).await, Ok(()));
+    let unknown = b.look(UplinkId::new()).await;
+    assert!(
+        matches!(unknown, Err(StoreError::Unavailable { .. })),
+        "{unknown:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
