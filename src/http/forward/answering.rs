@@ -34,15 +34,15 @@ const MAX_BEGIN: Duration = Duration::from_secs(10);
 /// Answers other members by way of the routes that clients have; `None` in one process. What they ask about a device that
 /// is not here is "not here", and is asked nobody else.
 pub fn answerer(api: &Api, router: Router) -> Option<Arc<dyn Answerer>> {
-    let Some(forward) = way(api.members.clone(), api.limits, &api.shutdown) else {
-        return None;
-    };
-    Some(Arc::new(Answering(Arc::new(Parts {
-        forward,
-        registry: Arc::clone(&api.registry),
-        uplinks: api.uplinks.clone(),
-        router: TowerToHyperService::new(router),
-    }))))
+    let forward = way(api.members.clone(), api.limits, &api.shutdown);
+    forward.map(|forward| -> Arc<dyn Answerer> {
+        Arc::new(Answering(Arc::new(Parts {
+            forward,
+            registry: Arc::clone(&api.registry),
+            uplinks: api.uplinks.clone(),
+            router: TowerToHyperService::new(router),
+        })))
+    })
 }
 
 struct Answering(Arc<Parts>);
