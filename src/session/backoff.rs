@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::status::State;
+use super::ended::{Close, Ended, is_final};
+use super::snapshot::State;
 use crate::mqtt::reason::Reason;
-use crate::tally::Cause;
 
 /// A connection that held this long was a good one: the next trouble starts from the shortest delay again.
 pub(super) const STABLE: Duration = Duration::from_secs(60);
@@ -15,76 +15,6 @@ const LOST: (Duration, Duration) = (Duration::from_millis(500), Duration::from_s
 const REFUSED: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(60));
 /// After a takeover: the other client is left alone for a while.
 const TAKEN_OVER: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(300));
-
-/// How an attempt to connect, or a connection, ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Ended {
-    /// No connection came about, or it broke.
-    Lost {
-        /// In words.
-        what: String,
-        /// What to do about it.
-        hint: &'static str,
-        /// Whether the broker closed a working connection, and over what.
-        close: Close,
-        /// What it is counted as.
-        cause: Cause,
-    },
-    /// CONNACK with a refusal.
-    Refused {
-        /// The reason code.
-        reason: Reason,
-        /// The broker's words.
-        text: Option<Box<str>>,
-    },
-    /// The broker said goodbye with a reason (MQTT 5).
-    Dismissed {
-        /// The reason code.
-        reason: Reason,
-        /// The broker's words.
-        text: Option<Box<str>>,
-    },
-    /// The device itself cannot connect.
-    Unusable(Box<str>),
-    /// The device has no key to connect with.
-    NoKey,
-    /// The token was about to expire, or there is another key for the next; the old connection is drained and closed.
-    Renewal,
-    /// The session was told to be another one; the old connection is drained and closed.
-    Replaced,
-    /// The session ends.
-    Shutdown,
-}
-
-impl Ended {
-    /// What it is counted as; `None` for the end of the program. A takeover is recognised by where it leaves the session.
-    pub(super) fn cause(&self, next: State) -> Option<Cause> {
-        Some(match self {
-            _ if next == State::TakenOver => Cause::TakenOver,
-            Self::Lost { cause, .. } => *cause,
-            Self::Refused { .. } => Cause::Refused,
-            Self::Dismissed { .. } => Cause::Dismissed,
-            Self::Unusable(_) => Cause::Unusable,
-            Self::Renewal => Cause::Renewal,
-            Self::Replaced => Cause::Replaced,
-            Self::NoKey | Self::Shutdown => return None,
-        })
-    }
-}
-
-/// How a connection broke.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Close {
-    /// It did not come about, or the link failed.
-    Failed,
-    /// The broker closed it instead of answering CONNECT.
-    Unanswered,
-    /// The broker closed it without a word while nothing was in flight: a broker that does not announce a takeover
-    /// (with MQTT 3.1.1 none does, and Mosquitto 2.0.11 not even with MQTT 5) looks like this.
-    WhileIdle,
-    /// The broker closed it without a word while messages were in flight.
-    WithMessages,
-}
 
 /// What a connection was good for.
 #[derive(Debug, Clone, Copy, Default)]
@@ -186,17 +116,6 @@ pub(super) fn renewal(lifetime: Duration, random: f64) -> Duration {
     lifetime.mul_f64(0.75 + 0.15 * random)
 }
 
-/// Whether the same credentials will most likely be refused again.
-pub(super) fn is_final(reason: Reason) -> bool {
-    matches!(reason.0, 0x81 | 0x82 | 0x84..=0x87 | 0x8A | 0x8C)
-}
-
-/// Whether a broker's refusal may be about the key that signed the token. Brokers differ: some call a device whose token
-/// they do not accept an unknown client.
-pub(super) fn is_about_credentials(reason: Reason) -> bool {
-    matches!(reason.0, 0x85..=0x87 | 0x8A | 0x8C)
-}
-
 const TAKEOVER_HINT: &str = "another program is connected with the same MQTT client id; stop it, or give one of the two another id";
 const TAKEOVER_SUSPECTED_HINT: &str = "the broker closes the connection again and again although it is idle: most likely another program is \
      connected with the same MQTT client id; stop it, or give one of the two another id";
@@ -228,6 +147,7 @@ fn refusal_hint(reason: Reason) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tally::Cause;
 
     fn up(up: Duration) -> Lived {
         Lived { up, useful: false }

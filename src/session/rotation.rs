@@ -4,11 +4,12 @@ use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
 
-use super::backoff::{Close, Ended, is_about_credentials};
+use super::ended::{Close, Ended, is_about_credentials, with_text};
 use super::outcome::NotSent;
 use super::password::Answer;
-use super::status::State;
-use super::task::{Session, Wait, in_words, with_text};
+use super::snapshot::State;
+use super::task::Session;
+use super::wait::Wait;
 use crate::tally::Cause;
 
 /// How long a session without a key waits for one before it looks again.
@@ -53,7 +54,7 @@ impl Session {
         };
         let what = format!(
             "{}; the token was signed with the newly activated key {}: the key {} is used again",
-            in_words(ended),
+            ended.in_words(),
             replaced.refused,
             replaced.by
         );

@@ -8,6 +8,7 @@ use std::time::SystemTime;
 use futures_util::task::AtomicWaker;
 use tokio::sync::Notify;
 
+use super::snapshot::{Answer, Snapshot, State};
 use super::spec::ConnectSpec;
 use crate::broker::MqttVersion;
 use crate::device::DeviceId;
@@ -15,98 +16,6 @@ use crate::identity::Validity;
 use crate::mqtt::packet::ConnAck;
 use crate::mqtt::reason::Reason;
 use crate::tally::{ConnectorTally, Counters};
-
-/// Where a session stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State {
-    /// Nobody has needed it yet (`connect = "lazy"`).
-    Idle,
-    /// A connection is being made.
-    Connecting,
-    /// Connected.
-    Connected,
-    /// The connection is lost or could not be made; the next attempt comes by itself.
-    BackingOff,
-    /// The broker refuses the credentials; tried again, but seldom.
-    Refused,
-    /// Another client connected with the same client id; tried again, but seldom.
-    TakenOver,
-    /// No key signs the device's tokens; it connects as soon as one is activated.
-    NoKey,
-    /// At its end.
-    Closed,
-}
-
-impl State {
-    /// Every one, in the order of their numbers.
-    pub const ALL: [Self; 8] = [
-        Self::Idle,
-        Self::Connecting,
-        Self::Connected,
-        Self::BackingOff,
-        Self::Refused,
-        Self::TakenOver,
-        Self::NoKey,
-        Self::Closed,
-    ];
-
-    /// The name in answers and metrics.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Idle => "idle",
-            Self::Connecting => "connecting",
-            Self::Connected => "connected",
-            Self::BackingOff => "backing_off",
-            Self::Refused => "refused",
-            Self::TakenOver => "taken_over",
-            Self::NoKey => "no_key",
-            Self::Closed => "closed",
-        }
-    }
-}
-
-/// The last thing that went wrong.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Trouble {
-    /// What happened, without secrets.
-    pub what: String,
-    /// What to do about it.
-    pub hint: &'static str,
-    /// When.
-    pub at: SystemTime,
-}
-
-/// What a broker answered to a CONNECT.
-#[derive(Debug, Clone)]
-pub struct Answer {
-    /// When.
-    pub at: SystemTime,
-    /// The protocol version of the CONNECT.
-    pub version: MqttVersion,
-    /// The answer, without secrets.
-    pub ack: ConnAck,
-}
-
-/// A session's state at one moment.
-#[derive(Debug, Clone)]
-pub struct Snapshot {
-    /// Where it stands.
-    pub state: State,
-    /// Since when.
-    pub since: SystemTime,
-    /// The protocol version in use, once connected.
-    pub version: Option<MqttVersion>,
-    /// When the token of the current connection expires.
-    pub token_expires_at: Option<SystemTime>,
-    /// The last thing that went wrong; kept after it is over.
-    pub last_trouble: Option<Trouble>,
-    /// The last answer to a CONNECT; kept after the connection is over.
-    pub last_answer: Option<Arc<Answer>>,
-    /// When another client last took the connection over.
-    pub taken_over_at: Option<SystemTime>,
-    /// How many attempts to connect have come to something so far, good or bad.
-    pub attempts: u64,
-}
 
 /// Shared between a session and those who ask about it.
 #[derive(Debug)]
@@ -153,16 +62,7 @@ impl Status {
 
     fn of(tally: Arc<ConnectorTally>, connect: Option<Arc<ConnectSpec>>) -> Self {
         Self {
-            snapshot: Mutex::new(Snapshot {
-                state: State::Idle,
-                since: SystemTime::now(),
-                version: None,
-                token_expires_at: None,
-                last_trouble: None,
-                last_answer: None,
-                taken_over_at: None,
-                attempts: 0,
-            }),
+            snapshot: Mutex::new(Snapshot::idle()),
             revision: AtomicU64::new(next_revision()),
             watchers: Mutex::default(),
             spoken: AtomicU8::new(0),
@@ -238,16 +138,7 @@ impl Status {
     pub async fn has_begun(&self) {
         loop {
             let changed = self.changed.notified();
-            let begins = match self.state() {
-                State::Idle | State::Connecting => true,
-                State::Connected => self.is_subscribing(),
-                State::BackingOff
-                | State::Refused
-                | State::TakenOver
-                | State::NoKey
-                | State::Closed => false,
-            };
-            if !begins {
+            if self.state().has_begun(self.is_subscribing()) {
                 return;
             }
             changed.await;
@@ -374,23 +265,6 @@ impl Status {
     }
 }
 
-impl Snapshot {
-    fn enter(&mut self, state: State) {
-        if self.state != state {
-            self.state = state;
-            self.since = SystemTime::now();
-        }
-    }
-
-    fn note(&mut self, what: String, hint: &'static str) {
-        self.last_trouble = Some(Trouble {
-            what,
-            hint,
-            at: SystemTime::now(),
-        });
-    }
-}
-
 fn next_revision() -> u64 {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     NEXT.fetch_add(1, Ordering::Relaxed)
@@ -420,12 +294,5 @@ mod tests {
         one.trouble(State::BackingOff, "gone".to_owned(), "wait");
         seen.push(one.revision());
         assert!(seen.is_sorted_by(|a, b| a < b), "{seen:?}");
-    }
-
-    #[test]
-    fn each_state_has_a_place_of_its_own() {
-        for (at, state) in State::ALL.into_iter().enumerate() {
-            assert_eq!(state as usize, at, "{state:?}");
-        }
     }
 }

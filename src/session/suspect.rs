@@ -5,6 +5,13 @@
 //! ever. A broken link looks alike, so the message is only set aside after the broker has closed several connections
 //! over it, the last of them opened for this message alone, and proven by a ping before it was sent.
 
+use tracing::warn;
+
+use super::ended::Ended;
+use super::outcome::Outcome;
+use super::task::Session;
+use crate::mqtt::reason::Reason;
+
 /// Connections closed over the same message before it is tried alone.
 const SUSPICIOUS: u32 = 3;
 /// Connections closed over the same message before it is set aside.
@@ -49,6 +56,33 @@ impl Suspect {
             .as_ref()
             .filter(|s| s.message == message)
             .map_or(0, |s| s.closes)
+    }
+}
+
+impl Session {
+    /// Notes over which message the broker hung up, if it did, and sets that aside once it is proven.
+    pub(super) fn suspect_first(&mut self, ended: &Ended) {
+        let hung_up = ended.may_be_over_a_message();
+        let Some(first) = self.ledger.first().filter(|_| hung_up) else {
+            return;
+        };
+        self.suspect.closed_over(first);
+        if self.suspect.is_proven(first)
+            && let Some(entry) = self.ledger.take_first()
+        {
+            warn!(
+                connector = %self.spec.connector, client_id = %self.shown_client_id,
+                "the broker closes the connection whenever it receives a certain message: setting that aside"
+            );
+            self.status.count(1, |counters| &counters.refused);
+            self.suspect.clear();
+            entry.settle(Outcome::Refused {
+                reason: Reason::UNSPECIFIED,
+                text: Some(
+                    "the broker closes the connection whenever it receives this message".into(),
+                ),
+            });
+        }
     }
 }
 

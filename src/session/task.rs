@@ -1,41 +1,34 @@
-//! The task of one session: connect, live, wait, again. What to do next is decided in `backoff`.
+//! The task of one session: connect, live, wait, again. What to do next is decided in `backoff`; `establish`, `live` and
+//! `wait` do it.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Instant;
 
 use tokio::sync::mpsc;
-use tracing::{debug, info, warn};
+use tracing::{debug, warn};
 
-use super::backoff::{Backoff, Close, Ended, Lived, STABLE, is_final, jitter};
+use super::backoff::{Backoff, Lived, STABLE, jitter};
+use super::ended::Ended;
+use super::establish::Established;
 use super::handle::{Command, SessionHandle};
 use super::ledger::{InFlight, Ledger};
 use super::live;
 use super::obey::Demand;
 use super::orders::{Orders, SessionControl};
 use super::outcome::{NotSent, Outcome};
-use super::password::{Answer, NoPassword, Password};
+use super::password::Password;
+use super::snapshot::State;
 use super::spec::{SessionSpec, Shared};
-use super::status::{State, Status};
+use super::status::Status;
 use super::suspect::Suspect;
 use super::telling::Telling;
 use super::ticket::Entry;
-use crate::mqtt::codec::Codec;
-use crate::mqtt::connection::{Connection, ConnectionError};
-use crate::mqtt::packet::ConnAck;
-use crate::mqtt::reason::Reason;
-use crate::mqtt::transport;
+use super::wait::Wait;
 use crate::seldom::Pass;
 use crate::tally::Cause;
 use crate::topic::TopicFilter;
-
-/// An uplink, while the broker refuses the credentials, and somebody who looks may ask for a new attempt this long after
-/// the last.
-const RETRY_ON_DEMAND: Duration = Duration::from_secs(3);
-
-/// How often a full queue is searched for messages that nobody waits for any more.
-pub(super) const PRUNE: Duration = Duration::from_millis(100);
 
 /// A session that is not running yet.
 #[derive(Debug)]
@@ -58,7 +51,7 @@ pub struct Session {
     pub(super) held: VecDeque<Entry>,
     pub(super) ledger: Ledger,
     pub(super) suspect: Suspect,
-    backoff: Backoff,
+    pub(super) backoff: Backoff,
     pub(super) telling: Telling,
 }
 
@@ -183,98 +176,6 @@ impl Session {
         counters.delivered.load(Ordering::Relaxed) + counters.refused.load(Ordering::Relaxed)
     }
 
-    /// Notes over which message the broker hung up, if it did, and sets that aside once it is proven.
-    fn suspect_first(&mut self, ended: &Ended) {
-        let hung_up = match ended {
-            Ended::Lost { close, .. } => *close == Close::WithMessages,
-            Ended::Dismissed { reason, .. } => is_about_a_message(*reason),
-            _ => false,
-        };
-        let Some(first) = self.ledger.first().filter(|_| hung_up) else {
-            return;
-        };
-        self.suspect.closed_over(first);
-        if self.suspect.is_proven(first)
-            && let Some(entry) = self.ledger.take_first()
-        {
-            warn!(
-                connector = %self.spec.connector, client_id = %self.shown_client_id,
-                "the broker closes the connection whenever it receives a certain message: setting that aside"
-            );
-            self.status.count(1, |counters| &counters.refused);
-            self.suspect.clear();
-            entry.settle(Outcome::Refused {
-                reason: Reason::UNSPECIFIED,
-                text: Some(
-                    "the broker closes the connection whenever it receives this message".into(),
-                ),
-            });
-        }
-    }
-
-    async fn connect(&mut self, shared: &Shared) -> Result<Established, Ended> {
-        let permit = self.turn(shared).await?;
-        let spec = Arc::clone(&self.spec.connect);
-        let version = spec.version.current();
-        let stream = tokio::select! {
-            () = shared.shutdown.cancelled() => return Err(Ended::Shutdown),
-            stream = transport::open(&spec.endpoint) => stream,
-        };
-        let stream = stream.map_err(|error| Ended::Lost {
-            what: error.to_string(),
-            hint: error.hint(),
-            close: Close::Failed,
-            cause: Cause::Unreachable,
-        })?;
-        // The token is made as late as possible, so that a slow connect does not use up its lifetime.
-        let fresh = self
-            .password
-            .fresh(SystemTime::now())
-            .map_err(|error| match error {
-                NoPassword::NoKey => Ended::NoKey,
-                NoPassword::Issue(error) => Ended::Unusable(error.to_string().into()),
-            })?;
-        let connect = spec.packet(fresh.password);
-        let codec = Codec {
-            version,
-            max_incoming: spec.max_incoming,
-        };
-        let (connection, ack) = Connection::establish(stream, codec, connect, spec.hidden.clone())
-            .await
-            .map_err(before_connack)?;
-        drop(permit);
-        self.status.answered(version, &ack);
-        if ack.reason == Reason::UNSUPPORTED_PROTOCOL_VERSION && spec.version.refused(version) {
-            warn!(
-                connector = %self.spec.connector, client_id = %self.shown_client_id,
-                "the broker does not speak MQTT 5: using 3.1.1; write mqtt_version = \"3.1.1\" to make that permanent"
-            );
-            self.spec.tally.reconnects(Cause::Version);
-            return Ok(Established::OtherVersion);
-        }
-        if ack.reason.is_error() {
-            return Err(Ended::Refused {
-                reason: ack.reason,
-                text: ack.text.map(Into::into),
-            });
-        }
-        let _ = self.password.answered(Answer::Accepted);
-        self.status.connected(version, fresh.expires_at);
-        // A renewal is routine; a change is not.
-        if self.telling.connected() {
-            info!(
-                connector = %self.spec.connector, client_id = %self.shown_client_id, mqtt = %version,
-                session_present = ack.session_present, "connected"
-            );
-        } else {
-            debug!(
-                connector = %self.spec.connector, client_id = %self.shown_client_id, mqtt = %version,
-                session_present = ack.session_present, "connected again"
-            );
-        }
-        Ok(Established::Live(connection, ack, fresh.lifetime))
-    }
-
     /// Says what happened, and what comes next; `None` when the program ends.
     fn explain(&mut self, ended: &Ended, lived: Lived, began: Instant) -> Option<Wait> {
         match ended {
@@ -301,7 +202,7 @@ impl Session {
         if let Some(cause) = ended.cause(next.state) {
             self.spec.tally.reconnects(cause);
         }
-        let what = in_words(ended);
+        let what = ended.in_words();
         let delay = jitter(next.delay, rand::random());
         let retry_in = format_args!("{:.1}s", delay.as_secs_f32());
         match self.telling.trouble(&what, Instant::now()) {
@@ -315,78 +216,11 @@ impl Session {
             ),
         }
         self.status.trouble(next.state, what, next.hint);
-        let refuse = match ended {
-            Ended::Refused { reason, text } if is_final(*reason) => {
-                Some(NotSent::ConnectionRefused {
-                    reason: *reason,
-                    text: text.clone(),
-                })
-            }
-            Ended::Unusable(what) => Some(NotSent::Unusable(what.clone())),
-            _ => None,
-        };
         Some(Wait {
             until: Instant::now() + delay,
             began,
-            refuse,
+            refuse: ended.refusal(),
         })
-    }
-
-    /// Waits for the next attempt; `false` when the session ends.
-    async fn wait(&mut self, wait: Wait, shared: &Shared) -> bool {
-        if let Some(why) = &wait.refuse {
-            let (patient, refused) = self.held.drain(..).partition(|entry| entry.is_patient());
-            self.held = patient;
-            for entry in Vec::from(refused) {
-                entry.settle(Outcome::NotSent(why.clone()));
-            }
-        }
-        let sleep = tokio::time::sleep_until(wait.until.into());
-        tokio::pin!(sleep);
-        let mut swaps = self.password.swaps();
-        loop {
-            let room = self.make_room();
-            tokio::select! {
-                () = shared.shutdown.cancelled() => return false,
-                () = &mut sleep => return true,
-                () = swaps.next() => {
-                    // What was wrong with the old key says nothing of the new one.
-                    self.backoff = Backoff::default();
-                    return true;
-                }
-                () = tokio::time::sleep(PRUNE), if !room => {}
-                order = self.orders.next() => match self.obey(order) {
-                    Demand::Close => return false,
-                    Demand::Reconnect => {
-                        self.backoff = Backoff::default();
-                        return true;
-                    }
-                    Demand::Routes(_) => {}
-                },
-                command = self.commands.recv(), if room => match command {
-                    None => return false,
-                    Some(Command::Connect) => {}
-                    Some(Command::Retry) => {
-                        let left_alone = self.status.state() == State::TakenOver;
-                        if !left_alone && wait.began.elapsed() >= RETRY_ON_DEMAND {
-                            return true;
-                        }
-                    }
-                    Some(Command::Publish(entry)) => match &wait.refuse {
-                        Some(why) if !entry.is_patient() && !wait.may_be_tried() => {
-                            entry.settle(Outcome::NotSent(why.clone()));
-                        }
-                        refused => {
-                            let on_demand = refused.is_some() && !entry.is_patient();
-                            self.held.push_back(entry);
-                            if on_demand {
-                                return true;
-                            }
-                        }
-                    },
-                },
-            }
-        }
     }
 
     fn end(mut self) {
@@ -404,88 +238,5 @@ impl Session {
         }
         self.status.enter(State::Closed);
         debug!(connector = %self.spec.connector, client_id = %self.shown_client_id, "session ended");
-    }
-}
-
-enum Established {
-    Live(Connection, Box<ConnAck>, Option<Duration>),
-    OtherVersion,
-}
-
-/// The time until the next attempt.
-pub(super) struct Wait {
-    pub(super) until: Instant,
-    /// When the last attempt began.
-    pub(super) began: Instant,
-    /// What uplinks are told meanwhile; without it they wait for the next connection.
-    pub(super) refuse: Option<NotSent>,
-}
-
-impl Wait {
-    /// Whether an uplink may ask for an attempt before its time.
-    fn may_be_tried(&self) -> bool {
-        self.refuse != Some(NotSent::NoKey) && self.began.elapsed() >= RETRY_ON_DEMAND
-    }
-
-    fn none(began: Instant) -> Self {
-        Self {
-            until: Instant::now(),
-            began,
-            refuse: None,
-        }
-    }
-}
-
-/// Whether a broker's goodbye may be about what was just sent (MQTT 5 §3.14.2.1).
-fn is_about_a_message(reason: Reason) -> bool {
-    matches!(reason.0, 0x80..=0x83 | 0x87 | 0x90 | 0x94 | 0x95 | 0x97..=0x9B)
-}
-
-fn before_connack(error: ConnectionError) -> Ended {
-    let hint = match error {
-        ConnectionError::Closed => {
-            "the broker closed the connection instead of answering CONNECT: is the port one for MQTT, plain or TLS as \
-             the url says? A broker that only speaks 3.1.1 may need mqtt_version = \"3.1.1\""
-        }
-        ConnectionError::Codec(_) | ConnectionError::NotConnAck => {
-            "check that the port is one for MQTT"
-        }
-        ConnectionError::Io(_) | ConnectionError::NoConnAck => "check that the broker is up",
-    };
-    Ended::Lost {
-        what: format!("{error}, before it had answered CONNECT"),
-        hint,
-        close: match error {
-            ConnectionError::Closed => Close::Unanswered,
-            _ => Close::Failed,
-        },
-        cause: Cause::Unreachable,
-    }
-}
-
-pub(super) fn in_words(ended: &Ended) -> String {
-    match ended {
-        Ended::Lost { what, .. } => what.clone(),
-        Ended::Refused { reason, text } => {
-            format!(
-                "the broker refuses the connection: {}",
-                with_text(*reason, text)
-            )
-        }
-        Ended::Dismissed { reason, text } => {
-            format!(
-                "the broker ended the connection: {}",
-                with_text(*reason, text)
-            )
-        }
-        Ended::Unusable(what) => what.to_string(),
-        Ended::NoKey | Ended::Renewal | Ended::Replaced | Ended::Shutdown => String::new(),
-    }
-}
-
-pub(super) fn with_text(reason: Reason, text: &Option<Box<str>>) -> String {
-    match text {
-        Some(text) => format!("{reason} ({text})"),
-        None => reason.to_string(),
     }
 }

@@ -1,12 +1,17 @@
 //! Waiting for the turn to connect. Meanwhile what is to be sent is taken out of the queue: a session for which somebody
 //! waits comes before others.
 
+use std::time::Duration;
+
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::backoff::Ended;
+use super::ended::Ended;
 use super::handle::Command;
 use super::spec::Shared;
-use super::task::{PRUNE, Session};
+use super::task::Session;
+
+/// How often a full queue is searched for messages that nobody waits for any more.
+pub(super) const PRUNE: Duration = Duration::from_millis(100);
 
 impl Session {
     /// Waits for it; it lasts until the permit is dropped. Cancel-safe.

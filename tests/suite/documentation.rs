@@ -250,7 +250,7 @@ fn troubles_are_called_as_the_program_calls_them() {
     assert_eq!(rows(of_causes), causes);
 
     let problems = problems().into_keys().collect();
-    let states = fs::read_to_string(project().join("src/session/status.rs")).unwrap();
+    let states = fs::read_to_string(project().join("src/session/snapshot.rs")).unwrap();
     let states = states.split("=> \"").skip(1);
     let states = states
         .filter_map(|rest| rest.split_once('"'))

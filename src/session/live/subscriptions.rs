@@ -4,7 +4,7 @@ use super::{End, Live};
 use crate::message::Qos;
 use crate::mqtt::packet::Packet;
 use crate::mqtt::reason::Reason;
-use crate::session::backoff::Ended;
+use crate::session::ended::Ended;
 use crate::session::obey::Demand;
 use crate::session::orders::Order;
 use crate::topic::TopicFilter;
