@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::Semaphore;
 
 use crate::device::DeviceId;
+use crate::downlink::Cursor;
 use crate::message::Downlink;
 use crate::store::records::{HistoryPage, ReadLimit, StoredDownlink, Window};
 use crate::store::{Answer, DownlinkHistory, StoreError};
@@ -90,8 +91,10 @@ impl Fake {
     }
 
     /// Everything that was ever stored, by cursor.
-    pub(super) fn log(&self) -> Vec<(u64, DeviceId)> {
-        self.lock().log.clone()
+    pub(super) fn events(&self) -> Vec<(Cursor, DeviceId)> {
+        let cursor =
+            |(cursor, device): &(u64, DeviceId)| (Cursor::from_raw(*cursor), device.clone());
+        self.lock().log.iter().map(cursor).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
