@@ -5,12 +5,14 @@
 
 use std::time::Duration;
 
-use super::connect::{self, Client, Heard};
+use super::client::Client;
+use super::connect::{self, Heard};
 use super::notes::Notebook;
 use super::patient::{Patient, TestMessage};
 use super::permission;
 use super::recognise::Peer;
 use super::report::{Cause, Finding, StepName};
+use super::silence;
 use super::takeover::{self, Watched};
 use super::way::Way;
 use super::wire::{Ending, Wire};
@@ -173,7 +175,7 @@ impl Alone<'_> {
         let peer = self.way.who_is_inside().await;
         let url = self.way.endpoint.url();
         let problem = format!("{error}, before it had answered CONNECT");
-        let finding = connect::judge_silence(&problem, &url, &peer);
+        let finding = silence::judge(&problem, &url, &peer);
         match peer == Peer::Mqtt && error.is_closed_by_peer() {
             true => Came::HungUp(finding),
             false => Came::Not(finding),

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::alone::not_carried;
-use super::connect::{self, Client, Heard};
+use super::client::Client;
+use super::connect::{self, Heard};
 use super::notes::Notebook;
 use super::patient::TestMessage;
 use super::permission::{self, Subscribed};
 use super::recognise::Peer;
 use super::report::{Cause, Finding, StepName, moment};
+use super::silence;
 use super::takeover;
 use super::way::Way;
 use crate::broker::MqttVersion;
@@ -152,7 +154,7 @@ impl Beside<'_> {
         };
         match (peer, self.way) {
             (peer @ (Peer::Tls | Peer::Http | Peer::Other(_) | Peer::Silent), Some(way)) => {
-                connect::judge_silence(&trouble.what, &way.endpoint.url(), &peer)
+                silence::judge(&trouble.what, &way.endpoint.url(), &peer)
             }
             _ => {
                 let cause = match now.state {

@@ -9,6 +9,7 @@
 //! - [`Patient`]: what is examined
 //! - [`Diagnosis`]: what it comes to
 //! - `network`, `tls`, `certificate`, `token`, `clock`, `connect`, `permission`, `takeover`: verdicts from evidence, without I/O
+//! - `client`, `refusal`, `silence`: who connects, and what to do where the broker refuses that or says nothing
 //! - `recognise`: what speaks on a port where the configured protocol does not come about
 //!
 //! Nothing here disturbs a running bridge: where one runs, only its own session speaks MQTT ([`Mqtt::Beside`]).
@@ -16,6 +17,7 @@
 mod alone;
 mod beside;
 mod certificate;
+mod client;
 mod clock;
 mod connect;
 mod network;
@@ -23,7 +25,9 @@ mod notes;
 mod patient;
 mod permission;
 mod recognise;
+mod refusal;
 mod report;
+mod silence;
 mod takeover;
 mod tls;
 mod token;

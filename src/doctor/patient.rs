@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::connect::{Client, Platform, Proof};
+use super::client::{Client, Platform, Proof};
 use super::report::StepName;
 use super::token;
 use crate::device::{ConnectorName, DeviceId};
