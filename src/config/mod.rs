@@ -24,7 +24,7 @@
 //!
 //! - `tree`: the file's text as a tree in which every value knows where it was written
 //! - `environment`: variables laid over that tree
-//! - `section`: reading one section of it, collecting what is wrong
+//! - `section`, `values`: reading one section of it, collecting what is wrong
 //! - `files`: secrets, keys and certificates
 //! - `listeners`, `connectors`, `devices`, `store`, `cluster`, `telemetry`: the sections; `https`: TLS on the main listener
 //! - `access`: who may do what
@@ -57,6 +57,7 @@ mod store;
 mod telemetry;
 mod tree;
 mod units;
+mod values;
 mod via;
 mod watch;
 
