@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use super::draft::first_plan;
 use super::error::PlanError;
-use super::first_plan;
 use super::plan::{Plan, Tools};
 use super::reach::Reach;
 use super::setup::Setup;
