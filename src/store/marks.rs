@@ -1,11 +1,14 @@
-//! Requests with an idempotency key that are in flight, or whose answer is not yet durable.
+//! Requests with an idempotency key: those that are in flight, or whose answer is not yet durable, and what is known by the
+//! answers of earlier ones.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 
 use crate::device::DeviceId;
+use crate::store::format::StoredAnswer;
 use crate::store::records::{Begun, BodyHash, KeyedAnswer};
 
 type Key = (DeviceId, Box<str>);
@@ -44,11 +47,7 @@ impl Marks {
         let marks = self.lock();
         let mark = marks.get(&(device.clone(), key.into()))?;
         let answer = mark.answer.as_ref()?;
-        Some(if mark.body == *body {
-            Begun::Finished(answer.clone())
-        } else {
-            Begun::OtherBody
-        })
+        Some(self::answered(&mark.body, body, answer.clone()))
     }
 
     /// Remembers an answer until it is durable.
@@ -68,5 +67,46 @@ impl Marks {
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Key, Mark>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl StoredAnswer {
+    /// What is known of a request with this body; `None` when the answer was given longer ago than `age`.
+    pub(super) fn known(self, body: &BodyHash, age: Duration, now: SystemTime) -> Option<Begun> {
+        let old = now.duration_since(self.finished_at).unwrap_or_default();
+        (old <= age).then(|| answered(&self.body, body, self.answer))
+    }
+}
+
+/// A key that was answered for one body is of no use for another one.
+fn answered(first: &BodyHash, body: &BodyHash, answer: Bytes) -> Begun {
+    if first == body {
+        Begun::Finished(answer)
+    } else {
+        Begun::OtherBody
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_known_for_its_body_and_for_a_time() {
+        let (day, now) = (Duration::from_secs(86_400), SystemTime::now());
+        let known = |finished_at, body| {
+            let stored = StoredAnswer {
+                finished_at,
+                body: [1; 32],
+                answer: Bytes::from_static(b"200"),
+            };
+            stored.known(&body, day, now)
+        };
+        let finished = Some(Begun::Finished(Bytes::from_static(b"200")));
+        assert_eq!(known(now - day, [1; 32]), finished);
+        assert_eq!(known(now - day, [2; 32]), Some(Begun::OtherBody));
+        assert_eq!(known(now - day - Duration::from_secs(1), [1; 32]), None);
+        // A clock that was set back.
+        assert_eq!(known(now + day, [1; 32]), finished);
     }
 }

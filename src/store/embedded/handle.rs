@@ -1,25 +1,25 @@
-//! The engine as others see it: changes go to the writer, reads to the blocking threads of the runtime.
+//! The engine as others see it: what each of their requests asks of `core`.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
-use std::time::SystemTime;
 
-use redb::{DatabaseError, ReadTransaction};
-use tokio::sync::{Semaphore, oneshot};
+use redb::DatabaseError;
+use tokio::sync::oneshot;
 
 use super::access::{Connect, OnDisk};
 use super::change::{Change, DISCARD_STEP, FORGET_STEP, Reply};
+use super::core::Core;
 use super::file::{Check, StoreFile};
-use super::inbox::{Message, Request};
+use super::inbox::Message;
 use super::open_error::OpenError;
-use super::shared::{Shared, unavailable};
+use super::shared::Shared;
 use super::writer::{Times, Writer};
-use super::{answers, history, queue, receipts, tables};
+use super::{history, queue, receipts, tables};
 use crate::device::DeviceId;
 use crate::message::{Downlink, UplinkId};
 use crate::store::engine::{
-    Answer, DownlinkHistory, Engine, IdempotencyKeys, ReceiptLog, Records, StoreError, UplinkQueue,
+    Answer, DownlinkHistory, Engine, IdempotencyKeys, ReceiptLog, Records, UplinkQueue,
 };
 use crate::store::health::{Counters, Health};
 use crate::store::limits::Limits;
@@ -34,19 +34,6 @@ use crate::store::waiting::Urgency;
 pub struct Embedded {
     core: Core,
 }
-
-/// What answers carry with them.
-#[derive(Clone)]
-struct Core {
-    shared: Arc<Shared>,
-    outbox: mpsc::Sender<Message>,
-    /// Memory for changes that wait, in [`UNIT`]s.
-    room: Arc<Semaphore>,
-    units: u32,
-}
-
-/// Bytes.
-const UNIT: u64 = 1024;
 
 impl Embedded {
     /// Opens the store in this file, or creates it. The folder must exist. Blocks: for milliseconds, or longer when a
@@ -81,14 +68,7 @@ impl Embedded {
                 path,
                 cause: format!("no thread can be started: {error}"),
             })?;
-        let units = (limits.memory.waiting_bytes / UNIT).clamp(1, u64::from(u32::MAX >> 3));
-        let units = u32::try_from(units).unwrap_or(u32::MAX >> 3);
-        let core = Core {
-            shared,
-            outbox,
-            room: Arc::new(Semaphore::new(units as usize)),
-            units,
-        };
+        let core = Core::new(shared, outbox, limits.memory.waiting_bytes);
         Ok(Self { core })
     }
 }
@@ -97,94 +77,6 @@ impl fmt::Debug for Embedded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let health = self.core.shared.health();
         f.debug_struct("Embedded").field("health", &health).finish()
-    }
-}
-
-impl Core {
-    /// Hands a change over when there is room for it.
-    async fn change(self, change: Change) -> Result<Reply, StoreError> {
-        let wanted = (change.weight() as u64).div_ceil(UNIT);
-        let wanted = u32::try_from(wanted).unwrap_or(u32::MAX).min(self.units);
-        let room = self.room.acquire_many_owned(wanted).await.ok();
-        let (done, answer) = oneshot::channel();
-        let request = Request {
-            change,
-            done,
-            _room: room,
-        };
-        // Without a writer, `done` is dropped.
-        let _ = self.outbox.send(Message::Change(request));
-        answer.await.unwrap_or_else(|_| Err(closed()))
-    }
-
-    /// Hands a change over now, whether there is room or not.
-    fn change_now(&self, change: Change) -> Answer<()> {
-        let (done, answer) = oneshot::channel();
-        let request = Request {
-            change,
-            done,
-            _room: None,
-        };
-        // Without a writer, `done` is dropped.
-        let _ = self.outbox.send(Message::Change(request));
-        Box::pin(async move {
-            let reply = answer.await.unwrap_or_else(|_| Err(closed()));
-            reply.map(drop)
-        })
-    }
-
-    fn read<T: Send + 'static>(
-        &self,
-        read: impl Fn(&ReadTransaction) -> Result<T, redb::Error> + Send + 'static,
-    ) -> Answer<T> {
-        let core = self.clone();
-        Box::pin(async move { core.block(move |core| core.read_now(&read)).await })
-    }
-
-    async fn block<T: Send + 'static>(
-        self,
-        work: impl FnOnce(&Self) -> Result<T, StoreError> + Send + 'static,
-    ) -> Result<T, StoreError> {
-        let core = self.clone();
-        let done = tokio::task::spawn_blocking(move || work(&self)).await;
-        done.unwrap_or_else(|_| {
-            // redb panics where a page is not what it should be.
-            let fault = Message::Fault(core.shared.generation(), Check::Whole);
-            let _ = core.outbox.send(fault);
-            Err(unavailable("reading panicked"))
-        })
-    }
-
-    fn read_now<T>(
-        &self,
-        read: impl Fn(&ReadTransaction) -> Result<T, redb::Error>,
-    ) -> Result<T, StoreError> {
-        self.shared.read(read).map_err(|fault| {
-            if let Some((generation, check)) = fault.reopen {
-                // Without a writer, the store is closed, and nothing is to be opened.
-                let _ = self.outbox.send(Message::Fault(generation, check));
-            }
-            fault.error
-        })
-    }
-
-    /// What is kept for a key, if it is not too old.
-    fn kept(
-        &self,
-        device: &DeviceId,
-        key: &str,
-        body: &BodyHash,
-    ) -> Result<Option<Begun>, StoreError> {
-        let stored = self.read_now(|tx| answers::read(tx, device, key))?;
-        let age = |at: SystemTime| SystemTime::now().duration_since(at).unwrap_or_default();
-        let stored = stored.filter(|s| age(s.finished_at) <= self.shared.limits.keys.age);
-        Ok(stored.map(|stored| {
-            if stored.body == *body {
-                Begun::Finished(stored.answer)
-            } else {
-                Begun::OtherBody
-            }
-        }))
     }
 }
 
@@ -263,7 +155,7 @@ impl ReceiptLog for Embedded {
             Urgency::Many => Message::ManyReceipts,
         };
         // Without a writer, they stay where they are.
-        let _ = self.core.outbox.send(message);
+        self.core.tell(message);
     }
 
     fn receipt(&self, id: UplinkId) -> Answer<Option<ReceiptRecord>> {
@@ -280,27 +172,7 @@ impl ReceiptLog for Embedded {
 impl IdempotencyKeys for Embedded {
     fn begin(&self, device: &DeviceId, key: &str, body: BodyHash) -> Answer<Begun> {
         let (core, device, key) = (self.core.clone(), device.clone(), Box::<str>::from(key));
-        let work = move |core: &Core| {
-            let marks = &core.shared.marks;
-            // Before the file, which may still hold an earlier answer: that the uplink is queued.
-            if let Some(known) = marks.answered(&device, &key, &body) {
-                return Ok(known);
-            }
-            if let Some(known) = core.kept(&device, &key, &body)? {
-                return Ok(known);
-            }
-            let begun = marks.begin(&device, &key, body);
-            if begun != Begun::New {
-                return Ok(begun);
-            }
-            // Once more: the one who had the mark may have finished between the look and the mark.
-            let again = core.kept(&device, &key, &body);
-            if !matches!(again, Ok(None)) {
-                marks.remove(&device, &key);
-            }
-            Ok(again?.unwrap_or(Begun::New))
-        };
-        Box::pin(core.block(work))
+        Box::pin(core.block(move |core| core.begin(&device, &key, body)))
     }
 
     fn finish(&self, device: &DeviceId, answer: KeyedAnswer) -> Answer<()> {
@@ -394,14 +266,10 @@ impl Engine for Embedded {
     fn close(&self) -> Answer<()> {
         let (done, closed) = oneshot::channel();
         // Without a writer, it is closed already.
-        let _ = self.core.outbox.send(Message::Close(done));
+        self.core.tell(Message::Close(done));
         Box::pin(async move {
             let _ = closed.await;
             Ok(())
         })
     }
-}
-
-fn closed() -> StoreError {
-    unavailable("it is closed")
 }

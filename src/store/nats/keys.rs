@@ -20,15 +20,8 @@ impl Core {
         let subject = self.link.names.key(device, key);
         let last = self.link.last(StreamName::Keys, &subject).await?;
         let stored = last.and_then(|message| decode_answer(&message.payload).ok());
-        let age = |at: SystemTime| SystemTime::now().duration_since(at).unwrap_or_default();
-        let stored = stored.filter(|s| age(s.finished_at) <= self.limits.keys.age);
-        Ok(stored.map(|stored| {
-            if stored.body == *body {
-                Begun::Finished(stored.answer)
-            } else {
-                Begun::OtherBody
-            }
-        }))
+        let age = self.limits.keys.age;
+        Ok(stored.and_then(|stored| stored.known(body, age, SystemTime::now())))
     }
 
     pub(super) async fn begin(
