@@ -11,8 +11,9 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use super::error::KeyringError;
+use super::pair::KeyPair;
 use super::reports::{Reports, Verdict};
-use super::ring::{KeyPair, Ring, RingError};
+use super::ring::{Ring, RingError};
 use super::{Core, record};
 use crate::device::DeviceId;
 use crate::identity::{Algorithm, SigningKey, TokenSpec};

@@ -8,6 +8,7 @@
 //!               session
 //! ```
 //!
+//! - [`KeyPair`]: one of them, and what is known of it
 //! - [`Ring`]: one device's keys and what may be done with them, as pure decisions
 //! - `record`: how a ring is stored
 //! - [`DeviceKeys`]: a ring that is on disk and that a session signs with
@@ -18,6 +19,7 @@
 
 mod device_keys;
 mod error;
+mod pair;
 mod record;
 mod reports;
 mod ring;
@@ -34,8 +36,9 @@ use tokio_util::task::TaskTracker;
 
 pub use device_keys::DeviceKeys;
 pub use error::KeyringError;
+pub use pair::{KeyPair, KeyState, Refusal};
 pub use reports::Verdict;
-pub use ring::{KeyPair, KeyState, MAX_KEYS, Refusal, Ring, RingError};
+pub use ring::{MAX_KEYS, Ring, RingError};
 
 use crate::device::DeviceId;
 use crate::store::records::RecordKind;

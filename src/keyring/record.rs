@@ -11,7 +11,8 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::ring::{KeyPair, KeyState, Refusal, Ring, Trial};
+use super::pair::{KeyPair, KeyState, Refusal};
+use super::ring::{Ring, Trial};
 use crate::identity::{Algorithm, LazyKey};
 
 const VERSION: u32 = 1;

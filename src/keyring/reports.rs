@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::device_keys::DeviceKeys;
-use super::ring::{KeyPair, KeyState, Refusal, Ring};
+use super::pair::{KeyPair, KeyState, Refusal};
+use super::ring::Ring;
 use crate::session::KeyReports;
 
 /// What became of a key that was activated.
