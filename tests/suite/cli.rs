@@ -6,8 +6,8 @@ use std::path::Path;
 
 use tempfile::TempDir;
 
-use crate::harness::causeway::causeway;
-use crate::harness::demo::Demo;
+use crate::harness::causeway::{LISTENERS, causeway};
+use crate::harness::demo::{Demo, PORTS};
 use crate::harness::http::Http;
 use crate::harness::program::Program;
 use crate::harness::python::python;
@@ -58,9 +58,6 @@ impl Serving {
         }
     }
 }
-
-const LISTENERS: &str =
-    "[http]\nlisten = \"127.0.0.1:0\"\n[management]\nlisten = \"127.0.0.1:0\"\n";
 
 const BAD: &str = r#"[http]
 listen = "127.0.0.1:0"
@@ -187,23 +184,9 @@ async fn an_address_that_is_taken_is_named() {
             "{done:?}"
         );
     }
-    for option in [
-        "--http",
-        "--mqtt",
-        "--mqtts",
-        "--sap",
-        "--console",
-        "--management",
-    ] {
+    for option in PORTS {
         let mut args = "demo --dir made".to_owned();
-        for each in [
-            "--http",
-            "--mqtt",
-            "--mqtts",
-            "--sap",
-            "--console",
-            "--management",
-        ] {
+        for each in PORTS {
             let port = if each == option { addr.port() } else { 0 };
             args += &format!(" {each} {port}");
         }

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use crate::harness::DEADLINE;
 use crate::harness::access::Message;
-use crate::harness::bridge::TestBridge;
+use crate::harness::bridge::{TestBridge, pump};
 use crate::harness::http::raw;
 use crate::harness::mosquitto::Mosquitto;
 use crate::harness::subscriber::Subscriber;
@@ -19,11 +19,7 @@ const LISTENERS: usize = 300;
 
 async fn start() -> (Mosquitto, TestBridge) {
     let broker = Mosquitto::start().await;
-    let config = format!(
-        "[connectors.local]\nprofile = \"plain\"\nurl = \"mqtt://{}\"\n[devices.pump-1]\nconnector = \"local\"\n",
-        broker.addr()
-    );
-    let bridge = TestBridge::start(&config).await;
+    let bridge = TestBridge::start(&pump(broker.addr())).await;
     (broker, bridge)
 }
 

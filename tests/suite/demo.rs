@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::harness::demo::Demo;
-use crate::harness::shell::{begin, paste};
+use crate::harness::shell::{begin, paste, paste_json};
 
 /// The lines that are printed for one device.
 struct Lines {
@@ -37,10 +37,6 @@ impl Lines {
     }
 }
 
-fn json_of(text: &str) -> Value {
-    serde_json::from_str(text).unwrap_or_else(|error| panic!("not JSON ({error}): {text}"))
-}
-
 #[tokio::test]
 async fn the_printed_lines_work_as_printed() {
     let dir = TempDir::new().unwrap();
@@ -49,11 +45,11 @@ async fn the_printed_lines_work_as_printed() {
     for device in ["demo-rsa", "demo-ec", "demo-secret-1"] {
         let lines = Lines::of(&printed, device);
         for line in [&lines.uplink, &lines.subtopic] {
-            let receipt = json_of(&paste(line).await);
+            let receipt = paste_json(line).await;
             assert_eq!(receipt["status"], "delivered", "{line}: {receipt}");
             assert_eq!(receipt["device"], device);
         }
-        let received = json_of(&paste(&lines.received).await);
+        let received = paste_json(&lines.received).await;
         let seen: Vec<_> = received.as_array().unwrap().iter().collect();
         assert_eq!(seen.len(), 2, "{received}");
         assert_eq!(seen[0]["topic"], "default");
@@ -68,17 +64,17 @@ async fn the_printed_lines_work_as_printed() {
 
         let listener = begin(&lines.listen);
         listener.stdout().wait_for("retry: ").await;
-        let sent = json_of(&paste(&lines.downlink).await);
+        let sent = paste_json(&lines.downlink).await;
         assert_eq!(sent["connected"], 1, "{sent}");
         let data = listener.stdout().wait_for("data: ").await;
-        let event = json_of(data.strip_prefix("data: ").unwrap());
+        let event: Value = serde_json::from_str(data.strip_prefix("data: ").unwrap()).unwrap();
         assert_eq!(event["device"], device);
         assert_eq!(event["topic"], "settings");
         assert_eq!(event["payload"], json!({"valve": "open"}));
         assert!(listener.stdout().all().contains(&"event: downlink".into()));
     }
     let refused = printed.iter().find_map(|l| l.split_once("refused:"));
-    assert_eq!(json_of(&paste(refused.unwrap().1).await), json!([]));
+    assert_eq!(paste_json(refused.unwrap().1).await, json!([]));
     assert_eq!(demo.complaints(), [""; 0]);
     assert_eq!(demo.stop().await.code(), Some(0));
 }

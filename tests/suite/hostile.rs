@@ -2,17 +2,13 @@
 
 use std::net::SocketAddr;
 
-use crate::harness::bridge::TestBridge;
+use crate::harness::bridge::{TestBridge, pump};
 use crate::harness::http::{Reply, raw};
 use crate::harness::mosquitto::Mosquitto;
 
 async fn bridge() -> (Mosquitto, TestBridge) {
     let broker = Mosquitto::start().await;
-    let config = format!(
-        "[connectors.local]\nprofile = \"plain\"\nurl = \"mqtt://{}\"\n[devices.pump-1]\nconnector = \"local\"\n",
-        broker.addr()
-    );
-    let bridge = TestBridge::start(&config).await;
+    let bridge = TestBridge::start(&pump(broker.addr())).await;
     (broker, bridge)
 }
 
@@ -149,7 +145,7 @@ async fn only_pages_of_configured_origins_may_use_the_interface() {
             .header("access-control-request-method", "POST");
         Reply::to(request).await
     };
-    let devices = "[connectors.local]\nprofile = \"plain\"\nurl = \"mqtt://127.0.0.1:1\"\n[devices.pump-1]\nconnector = \"local\"\n";
+    let devices = &pump("127.0.0.1:1".parse().unwrap());
     let closed = TestBridge::start(devices).await;
     assert_eq!(
         preflight(&closed)

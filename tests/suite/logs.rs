@@ -1,36 +1,25 @@
 //! What the program says while it runs: enough to see what has changed, in a form for people and one for machines.
 
-use std::fs;
 use std::path::Path;
 
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::harness::causeway::causeway;
+use crate::harness::causeway::{causeway, configure, serving};
 use crate::harness::http::Http;
 use crate::harness::lines::Lines;
 use crate::harness::mosquitto::Mosquitto;
 use crate::harness::port::Port;
-use crate::harness::program::Program;
 use crate::harness::proxy::{Cut, Proxy};
 
 const UPLINKS: &str = "/v1/devices/pump-1/uplinks";
 
 fn write(folder: &Path, broker: impl std::fmt::Display, more: &str) {
     let text = format!(
-        "[http]\nlisten = \"127.0.0.1:0\"\n[management]\nlisten = \"127.0.0.1:0\"\n\
-         [connectors.local]\nprofile = \"plain\"\nurl = \"mqtt://{broker}\"\nconnect = \"eager\"\n\
+        "[connectors.local]\nprofile = \"plain\"\nurl = \"mqtt://{broker}\"\nconnect = \"eager\"\n\
          [devices.pump-1]\nconnector = \"local\"\n{more}"
     );
-    fs::write(folder.join("causeway.toml"), text).unwrap();
-}
-
-/// The address of the main listener.
-async fn http(program: &Program) -> Http {
-    let line = program.stderr().wait_for("serving http://").await;
-    let (_, rest) = line.split_once("serving http://").unwrap();
-    let end = rest.find([',', ' ', '"']).unwrap();
-    Http::new(rest[..end].parse().unwrap())
+    configure(folder, &text);
 }
 
 fn json(lines: &Lines) -> Vec<Value> {
@@ -57,7 +46,7 @@ async fn machines_get_json_and_a_request_is_one_line_without_its_path() {
         ("CAUSEWAY__LOG__LEVEL", "debug"),
     ];
     let mut program = causeway(folder.path(), &["serve"], &env);
-    let http = http(&program).await;
+    let http = Http::new(serving(&program).await);
     assert_eq!(http.post(UPLINKS, "text/plain", "1").await.status, 200);
     assert_eq!(http.get("/v1/devices/s3cret-name?a=b").await.status, 400);
     assert_eq!(http.get("/s3cret/name").await.status, 404);
@@ -123,7 +112,7 @@ async fn a_change_of_a_session_is_one_line_and_the_same_trouble_is_not_told_agai
         ("CAUSEWAY__LOG__LEVEL", "causeway::session=debug,info"),
     ];
     let mut program = causeway(folder.path(), &["serve"], &env);
-    let http = http(&program).await;
+    let http = Http::new(serving(&program).await);
     assert_eq!(http.post(UPLINKS, "text/plain", "1").await.status, 200);
     for posted in ["2", "3"] {
         proxy.cut(Cut::Fin);
@@ -163,7 +152,7 @@ async fn a_renewal_and_what_is_durable_first_are_routine() {
     let (folder, broker) = (TempDir::new().unwrap(), Mosquitto::start().await);
     write(folder.path(), broker.addr(), "");
     let mut program = causeway(folder.path(), &["serve"], &[]);
-    let http = http(&program).await;
+    let http = Http::new(serving(&program).await);
     for _ in 0..5 {
         let request = http.request(reqwest::Method::POST, UPLINKS);
         let request = request.header("prefer", "respond-async").body("1");

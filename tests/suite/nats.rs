@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::harness::DEADLINE;
 use crate::harness::access::Message;
 use crate::harness::bridge::TestBridge;
-use crate::harness::causeway::causeway;
+use crate::harness::causeway::{causeway, configure};
 use crate::harness::certificates::Authority;
 use crate::harness::eventually::eventually;
 use crate::harness::http::{Http, Reply};
@@ -219,11 +219,8 @@ async fn what_is_too_large_to_wait_is_confirmed_by_the_broker_or_said_to_be_too_
 #[tokio::test]
 async fn a_bridge_that_waits_for_its_server_ends_when_it_is_told_to() {
     let (nobody, folder) = (Port::reserve(), tempfile::tempdir().unwrap());
-    let text = format!(
-        "[store]\nurl = \"nats://{}\"\n[http]\nlisten = \"127.0.0.1:0\"\n[management]\nlisten = \"127.0.0.1:0\"\n",
-        nobody.addr()
-    );
-    std::fs::write(folder.path().join("causeway.toml"), text).unwrap();
+    let store = format!("[store]\nurl = \"nats://{}\"\n", nobody.addr());
+    configure(folder.path(), &store);
     let args = ["serve", "--config", "causeway.toml"];
     for signal in ["TERM", "INT"] {
         let mut bridge = causeway(folder.path(), &args, &[]);
@@ -258,9 +255,7 @@ async fn is_usable(server: &mut NatsServer, store: &str) {
 /// How a bridge with this store ends that cannot use it.
 async fn refusal(store: &str) -> String {
     let folder = tempfile::tempdir().unwrap();
-    let listen = "listen = \"127.0.0.1:0\"";
-    let text = format!("{store}[http]\n{listen}\n[management]\n{listen}\n");
-    std::fs::write(folder.path().join("causeway.toml"), text).unwrap();
+    configure(folder.path(), store);
     let args = ["serve", "--config", "causeway.toml"];
     let mut bridge = causeway(folder.path(), &args, &[]);
     assert_eq!(bridge.exit().await.code(), Some(1));

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::harness::DEADLINE;
 use crate::harness::access::Message;
-use crate::harness::bridge::TestBridge;
+use crate::harness::bridge::{TestBridge, pump};
 use crate::harness::eventually::eventually;
 use crate::harness::http::Reply;
 use crate::harness::mosquitto::Mosquitto;
@@ -290,11 +290,7 @@ async fn a_stored_uplink_is_answered_on_its_receipt() {
 #[tokio::test]
 async fn a_connector_without_answers_says_so() {
     let broker = Mosquitto::start().await;
-    let config = format!(
-        "[connectors.local]\nprofile = \"plain\"\nurl = \"mqtt://{}\"\n[devices.pump-1]\nconnector = \"local\"\n",
-        broker.addr()
-    );
-    let bridge = TestBridge::start(&config).await;
+    let bridge = TestBridge::start(&pump(broker.addr())).await;
     let reply = post(&bridge, "pump-1/uplinks?confirm=platform", "{}", 30, None).await;
     assert_eq!(reply.status, 400, "{}", reply.text());
     assert!(

@@ -5,13 +5,9 @@ use tempfile::TempDir;
 
 use crate::harness::demo::Demo;
 use crate::harness::python::paho;
-use crate::harness::shell::{begin, paste};
+use crate::harness::shell::{begin, paste_json};
 
 const DEVICE: &str = "demo-sap";
-
-fn json_of(text: &str) -> Value {
-    serde_json::from_str(text).unwrap_or_else(|error| panic!("not JSON ({error}): {text}"))
-}
 
 #[tokio::test]
 async fn the_printed_lines_work_as_printed() {
@@ -29,12 +25,12 @@ async fn the_printed_lines_work_as_printed() {
         panic!("{printed:#?}");
     };
     for line in [whole, short] {
-        let receipt = json_of(&paste(line).await);
+        let receipt = paste_json(line).await;
         assert_eq!(receipt["status"], "delivered", "{line}: {receipt}");
         let accepted = json!({"status": "accepted", "code": 202});
         assert_eq!(receipt["platform"], accepted, "{line}");
     }
-    let problem = json_of(&paste(malformed).await);
+    let problem = paste_json(malformed).await;
     assert_eq!(problem["status"], 422, "{problem}");
     assert_eq!(problem["platform"]["code"], 400);
     let reason = problem["platform"]["messages"][0].as_str().unwrap();
@@ -42,14 +38,14 @@ async fn the_printed_lines_work_as_printed() {
 
     let listener = begin(listen);
     listener.stdout().wait_for("retry: ").await;
-    let sent = json_of(&paste(command).await);
+    let sent = paste_json(command).await;
     assert_eq!(sent["connected"], 1, "{sent}");
     let data = listener.stdout().wait_for("data: ").await;
-    let event = json_of(data.strip_prefix("data: ").unwrap());
+    let event: Value = serde_json::from_str(data.strip_prefix("data: ").unwrap()).unwrap();
     assert_eq!(event["device"], DEVICE);
     assert_eq!(event["payload"]["command"], json!({"open": true}));
 
-    let received = json_of(&paste(received).await);
+    let received = paste_json(received).await;
     let measures: Vec<_> = received.as_array().unwrap().iter().collect();
     assert_eq!(measures.len(), 2, "{received}");
     for measure in measures {

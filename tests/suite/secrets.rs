@@ -9,7 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use tempfile::TempDir;
 
-use crate::harness::causeway::causeway;
+use crate::harness::causeway::{causeway, configure};
 use crate::harness::certificates::Authority;
 use crate::harness::collector::Collector;
 use crate::harness::demo::Demo;
@@ -185,8 +185,7 @@ async fn nothing_that_is_secret_is_said() {
     fs::write(dir.path().join("passphrase"), format!("{PASSPHRASE}\n")).unwrap();
 
     let url = |link: &Proxy| format!("mqtt://{}", link.addr());
-    let mut config =
-        String::from("[http]\nlisten = \"127.0.0.1:0\"\n[management]\nlisten = \"127.0.0.1:0\"\n");
+    let mut config = String::new();
     let collector = Collector::start();
     let header = format!("Authorization: Bearer {COLLECTOR_TOKEN}\n");
     fs::write(dir.path().join("collector"), header).unwrap();
@@ -234,7 +233,7 @@ async fn nothing_that_is_secret_is_said() {
     {
         config += &secret(name, &format!("mqtt://{}", broker.addr()), TOLD_SECRET, "");
     }
-    fs::write(dir.path().join("causeway.toml"), config).unwrap();
+    configure(dir.path(), &config);
 
     let mut heard = Heard::default();
     let mut check = causeway(dir.path(), &["check"], &[]);

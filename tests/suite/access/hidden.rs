@@ -7,7 +7,8 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use reqwest::Method;
 
 use super::{TAIL, token};
-use crate::harness::causeway::causeway;
+use crate::harness::bridge::pump;
+use crate::harness::causeway::{causeway, configure, serving};
 use crate::harness::http::{Http, Reply, raw};
 
 const SECRETS: [&str; 6] = [
@@ -45,13 +46,11 @@ fn http2(path: &str) -> Vec<u8> {
 async fn no_token_is_said() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("token"), format!("{}\n", SECRETS[1])).unwrap();
-    let mut config = "[http]\nlisten = \"127.0.0.1:0\"\n[management]\nlisten = \"127.0.0.1:0\"\n\
-        [connectors.local]\nprofile = \"plain\"\nurl = \"mqtt://127.0.0.1:1\"\n[devices.pump-1]\nconnector = \"local\"\n"
-        .to_owned();
+    let mut config = pump("127.0.0.1:1".parse().unwrap());
     config += &token("inline", &["downlink", "devices:read"], "max_streams = 1");
     config += &token("expired", &["downlink"], "expires = 2020-01-01T00:00:00Z");
     config += "[access.tokens.in-a-file]\ntoken_file = \"token\"\nscopes = [\"devices:read\"]\n";
-    fs::write(folder.path().join("causeway.toml"), config).unwrap();
+    configure(folder.path(), &config);
 
     let mut said = String::new();
     let mut check = causeway(folder.path(), &["check"], &[]);
@@ -61,10 +60,7 @@ async fn no_token_is_said() {
         .join("\n");
 
     let mut bridge = causeway(folder.path(), &["serve"], &[("RUST_LOG", "trace")]);
-    let line = bridge.stderr().wait_for("serving http://").await;
-    let address = line.split("serving http://").nth(1).unwrap();
-    let address = address.split([',', ' ']).next().unwrap();
-    let address = address.parse().unwrap();
+    let address = serving(&bridge).await;
     let http = Http::new(address);
     let paths = [
         "/v1/devices",

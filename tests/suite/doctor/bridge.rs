@@ -7,7 +7,7 @@ use causeway::mqtt::reason::Reason;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::plain;
+use super::{akenza, plain};
 use crate::harness::DEADLINE;
 use crate::harness::bridge::TestBridge;
 use crate::harness::eventually::eventually;
@@ -46,14 +46,6 @@ fn is(diagnosis: &Value, name: &str, verdict: &str, cause: &str, words: &str) {
     );
     let said = step.to_string();
     assert!(said.contains(words), "{words:?} is not in: {said}");
-}
-
-fn akenza(broker: &Pretended, more: &str) -> String {
-    format!(
-        "[connectors.akenza]\nprofile = \"akenza-device\"\nurl = \"mqtt://{}\"\n{more}\n\
-         [devices.pump-1]\nconnector = \"akenza\"\nprivate_key_file = \"pump-1.pem\"\n",
-        broker.addr()
-    )
 }
 
 #[tokio::test]
@@ -133,7 +125,7 @@ async fn a_refused_session_is_made_to_try_and_says_what_the_broker_said() {
     let folder = TempDir::new().unwrap();
     let broker = Pretended::start(folder.path(), &["pump-1"]).await;
     broker.faults.refuse_connects(Some(Reason::BANNED));
-    let bridge = TestBridge::start_in(folder, &akenza(&broker, "")).await;
+    let bridge = TestBridge::start_in(folder, &akenza(&broker, "pump-1", "")).await;
     let diagnosis = diagnose(&bridge, "").await;
     is(&diagnosis, "connect", "failed", "banned", "banned (0x8A)");
     is(
@@ -157,7 +149,7 @@ async fn a_subscription_that_is_refused_is_known() {
     let folder = TempDir::new().unwrap();
     let broker = Pretended::start(folder.path(), &["pump-1"]).await;
     let other = "override.downlink = [{ filter = \"/down/device/id/other-{device}/#\", prefix = \"/down/device/id/other-{device}/\" }]";
-    let bridge = TestBridge::start_in(folder, &akenza(&broker, other)).await;
+    let bridge = TestBridge::start_in(folder, &akenza(&broker, "pump-1", other)).await;
     let diagnosis = diagnose(&bridge, "").await;
     is(&diagnosis, "connect", "ok", "", "has been connected");
     is(
@@ -173,7 +165,7 @@ async fn a_subscription_that_is_refused_is_known() {
 async fn a_session_that_was_taken_over_is_left_alone() {
     let folder = TempDir::new().unwrap();
     let broker = Pretended::start(folder.path(), &["pump-1"]).await;
-    let bridge = TestBridge::start_in(folder, &akenza(&broker, "")).await;
+    let bridge = TestBridge::start_in(folder, &akenza(&broker, "pump-1", "")).await;
     diagnose(&bridge, "").await;
     let ending = causeway::demo::broker::Ending::Say(Reason::SESSION_TAKEN_OVER);
     assert_eq!(broker.broker().end_connections(Some("pump-1"), ending), 1);

@@ -17,6 +17,7 @@ use causeway::doctor::{
 };
 
 use crate::harness::bridge::config;
+use crate::harness::pretended::Pretended;
 
 /// An examination as the command makes it where no bridge runs.
 struct Examination {
@@ -85,6 +86,15 @@ impl Examination {
         };
         self.doctor.examine(&patient, mqtt, &mut |_| {}).await
     }
+}
+
+/// A device of a pretended akenza with its key in `NAME.pem`, and more lines of its connector.
+fn akenza(broker: &Pretended, device: &str, more: &str) -> String {
+    format!(
+        "[connectors.akenza]\nprofile = \"akenza-device\"\nurl = \"mqtt://{}\"\n{more}\n\
+         [devices.{device}]\nconnector = \"akenza\"\nprivate_key_file = \"{device}.pem\"\n",
+        broker.addr()
+    )
 }
 
 /// The device `pump-1` on a connector with the profile `plain`, with more lines for the connector.

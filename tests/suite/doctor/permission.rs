@@ -5,7 +5,7 @@ use std::time::Duration;
 use causeway::doctor::{Cause, StepName, TestMessage, Verdict};
 use tempfile::TempDir;
 
-use super::{Examination, examine, failed, found, plain};
+use super::{Examination, akenza, examine, failed, found, plain};
 use crate::harness::access::{Message, Version};
 use crate::harness::mosquitto::Mosquitto;
 use crate::harness::pretended::Pretended;
@@ -89,22 +89,17 @@ async fn topics_are_shown_without_the_secret_that_stands_in_them() {
     assert!(!all.contains("hunter2"), "{all}");
 }
 
-/// The device `pump-1` that listens to another one's downlinks, or whose profile says what its platform refuses.
-fn akenza(broker: &Pretended, more: &str) -> String {
-    format!(
-        "[connectors.akenza]\nprofile = \"akenza-device\"\nurl = \"mqtt://{}\"\n{more}\n\
-         [devices.pump-1]\nconnector = \"akenza\"\nprivate_key_file = \"pump-1.pem\"\n",
-        broker.addr()
-    )
-}
-
 #[tokio::test]
 async fn a_subscription_that_is_refused() {
     let folder = TempDir::new().unwrap();
     let broker = Pretended::start(folder.path(), &["pump-1"]).await;
     let other = "override.downlink = [{ filter = \"/down/device/id/other-{device}/#\", prefix = \"/down/device/id/other-{device}/\" }]";
     for (version, code) in [("5", "not authorized (0x87)"), ("3.1.1", "0x80")] {
-        let text = akenza(&broker, &format!("mqtt_version = \"{version}\"\n{other}"));
+        let text = akenza(
+            &broker,
+            "pump-1",
+            &format!("mqtt_version = \"{version}\"\n{other}"),
+        );
         let diagnosis = Examination::default()
             .of("pump-1", &text, folder.path())
             .await;
@@ -134,7 +129,7 @@ async fn a_message_that_the_platform_does_not_take() {
         })
     };
     let foreign = "override.uplink.topic = \"/up/device/id/other-{device}[/{subtopic}]\"";
-    let text = akenza(&broker, foreign);
+    let text = akenza(&broker, "pump-1", foreign);
     let diagnosis = publish("{}").of("pump-1", &text, folder.path()).await;
     failed(
         &diagnosis,
@@ -143,7 +138,11 @@ async fn a_message_that_the_platform_does_not_take() {
         &["not authorized (0x87)"],
     );
     // With 3.1.1 this platform hangs up.
-    let text = akenza(&broker, &format!("mqtt_version = \"3.1.1\"\n{foreign}"));
+    let text = akenza(
+        &broker,
+        "pump-1",
+        &format!("mqtt_version = \"3.1.1\"\n{foreign}"),
+    );
     let diagnosis = publish("{}").of("pump-1", &text, folder.path()).await;
     failed(
         &diagnosis,
@@ -151,7 +150,7 @@ async fn a_message_that_the_platform_does_not_take() {
         Cause::PublishRefused,
         &["closed the connection over the message"],
     );
-    let text = akenza(&broker, "");
+    let text = akenza(&broker, "pump-1", "");
     let diagnosis = publish("no JSON").of("pump-1", &text, folder.path()).await;
     failed(
         &diagnosis,

@@ -6,20 +6,11 @@ use causeway::doctor::{Cause, StepName, Verdict};
 use causeway::mqtt::reason::Reason;
 use tempfile::TempDir;
 
-use super::{Examination, examine, failed, found};
+use super::{Examination, akenza, examine, failed, found};
 use crate::harness::certificates::Authority;
 use crate::harness::keys::{KeyForm, PASSPHRASE};
 use crate::harness::mosquitto::Mosquitto;
 use crate::harness::pretended::{Pretended, make_key};
-
-/// A device of akenza with its key in `NAME.pem`.
-fn akenza(broker: &Pretended, device: &str, more: &str) -> String {
-    format!(
-        "[connectors.akenza]\nprofile = \"akenza-device\"\nurl = \"mqtt://{}\"\n{more}\n\
-         [devices.{device}]\nconnector = \"akenza\"\nprivate_key_file = \"{device}.pem\"\n",
-        broker.addr()
-    )
-}
 
 #[tokio::test]
 async fn a_good_key_is_shown_for_comparison() {

@@ -15,6 +15,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::DEADLINE;
+use super::causeway::LISTENERS;
 use super::eventually::eventually;
 use super::http::Http;
 
@@ -34,9 +35,12 @@ pub struct TestBridge {
     folder: Option<TempDir>,
 }
 
-/// Listeners on free ports, as the first lines of every test's configuration.
-const LISTENERS: &str =
-    "[management]\nlisten = \"127.0.0.1:0\"\n[http]\nlisten = \"127.0.0.1:0\"\n";
+/// The device `pump-1` on a connector `local`, which has the profile `plain`.
+pub fn pump(broker: SocketAddr) -> String {
+    format!(
+        "[connectors.local]\nprofile = \"plain\"\nurl = \"mqtt://{broker}\"\n[devices.pump-1]\nconnector = \"local\"\n"
+    )
+}
 
 impl TestBridge {
     /// A bridge with these connectors and devices.

@@ -13,6 +13,16 @@ use super::eventually::eventually;
 use super::http::Http;
 use super::program::Program;
 
+/// The options that name the ports of `causeway demo`.
+pub const PORTS: [&str; 6] = [
+    "--http",
+    "--mqtt",
+    "--mqtts",
+    "--sap",
+    "--console",
+    "--management",
+];
+
 /// A running demo. Dropping it kills it.
 #[derive(Debug)]
 pub struct Demo {
@@ -41,14 +51,7 @@ impl Demo {
     /// Starts it on `dir`; returns once it says by `demo.json` that everything answers.
     pub async fn start(dir: &Path) -> Self {
         let mut args = vec!["demo", "--dir", dir.to_str().unwrap()];
-        for option in [
-            "--http",
-            "--mqtt",
-            "--mqtts",
-            "--sap",
-            "--console",
-            "--management",
-        ] {
+        for option in PORTS {
             args.extend([option, "0"]);
         }
         // Nothing of what is around the test shall reach it.

@@ -2,6 +2,8 @@
 
 use std::process::Command;
 
+use serde_json::Value;
+
 use super::program::Program;
 
 /// Runs a line through `sh` to its end and returns what it printed.
@@ -16,6 +18,12 @@ pub async fn paste(line: &str) -> String {
     );
     assert!(status.success(), "{line}: {status}, {err:?}");
     out.join("\n")
+}
+
+/// The same, of a line that prints JSON.
+pub async fn paste_json(line: &str) -> Value {
+    let text = paste(line).await;
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("not JSON ({error}): {text}"))
 }
 
 /// Begins a line that does not end by itself.

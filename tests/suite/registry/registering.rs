@@ -3,7 +3,7 @@
 use futures_util::future::join_all;
 
 use super::*;
-use crate::harness::causeway::causeway;
+use crate::harness::causeway::{causeway, configure, serving};
 use crate::harness::mosquitto::Mosquitto;
 use crate::harness::subscriber::Subscriber;
 
@@ -275,17 +275,10 @@ async fn a_changed_device_goes_on_with_what_was_on_its_way() {
 async fn a_secret_is_in_no_answer_and_no_line_of_the_log() {
     let broker = Mosquitto::start().await;
     let folder = tempfile::tempdir().unwrap();
-    let text = format!(
-        "[http]\nlisten = \"127.0.0.1:0\"\n[management]\nlisten = \"127.0.0.1:0\"\n{}",
-        config(broker.addr())
-    );
-    std::fs::write(folder.path().join("causeway.toml"), text).unwrap();
+    configure(folder.path(), &config(broker.addr()));
     let env = [("RUST_LOG", "trace"), ("NO_COLOR", "1")];
     let mut bridge = causeway(folder.path(), &["serve"], &env);
-    let line = bridge.stderr().wait_for("serving http://").await;
-    let addr = line.split("serving http://").nth(1).unwrap();
-    let addr = addr.split(',').next().unwrap().trim().parse().unwrap();
-    let http = Http::new(addr);
+    let http = Http::new(serving(&bridge).await);
     let device = json!({"connector": "own", "secret": "hunter2-of-pump"});
     let mut answers = put(&http, "pump", &device).await.text().to_owned();
     delivered(&http, "pump", "1").await;
