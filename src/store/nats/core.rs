@@ -3,30 +3,23 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bytes::Bytes;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::changes::{Change, Request};
-use super::conn::{Conn, PATIENCE};
-use super::failure::Failure;
+use super::conn::PATIENCE;
 use super::histories::Histories;
 use super::known::KnownRecords;
 use super::link::Link;
-use super::nudge::Nudge;
 use super::numbers::Numbers;
 use super::queues::Queues;
-use super::requests::Message;
-use super::slot::Slot;
-use super::stored::encode_queued;
 use super::writer::Order;
 use crate::device::DeviceId;
 use crate::message::Downlink;
 use crate::store::engine::StoreError;
-use crate::store::format::encode_answer;
 use crate::store::limits::Limits;
 use crate::store::marks::Marks;
-use crate::store::records::{KeyedAnswer, QueuedUplink, StoredDownlink};
+use crate::store::records::StoredDownlink;
 use crate::store::shared::{Holding, RecordChange};
 use crate::store::waiting::WaitingReceipts;
 
@@ -115,141 +108,6 @@ impl Core {
         let wanted = (bytes as u64).div_ceil(UNIT).max(1);
         let wanted = u32::try_from(wanted).unwrap_or(u32::MAX).min(self.units);
         Arc::clone(&self.room).acquire_many_owned(wanted).await.ok()
-    }
-
-    pub(super) async fn enqueue(
-        &self,
-        uplink: QueuedUplink,
-        answer: Option<KeyedAnswer>,
-    ) -> Result<(), StoreError> {
-        let _room = self.room(uplink.payload.len()).await;
-        self.check()?;
-        let (payload, size) = encode_queued(&uplink, answer.as_ref());
-        let slot = Slot::new(&uplink, size as u64, answer.is_some());
-        let (device, seq) = (&uplink.device, uplink.seq);
-        let is_held = self.holding.has(device);
-        {
-            let mut queues = self.queues();
-            let reserved = match is_held {
-                true => queues.reserve(device, slot.bytes),
-                false => self.room_elsewhere(slot.bytes),
-            };
-            reserved.map_err(|limit| StoreError::Full { limit })?;
-            queues.publishing(slot.id);
-        }
-        let conn = self.link.conn();
-        let message = Message {
-            subject: self.link.names.uplinks(device),
-            header: Some(slot.header(seq)),
-            payload: payload.into(),
-            expected: None,
-        };
-        let published = self.link.publish_on(Arc::clone(&conn), message).await;
-        let slot = {
-            let mut queues = self.queues();
-            queues.published(slot.id);
-            // A place that was learned on a connection that is over may be another message's by now.
-            let published = match published {
-                Ok(_) if conn.number != self.link.number() => {
-                    Err(Failure::unclear("the connection was lost"))
-                }
-                published => published,
-            };
-            let failure = match published {
-                Ok(place) if is_held && self.holding.has(device) => {
-                    let (conn, place) = (conn.number, place);
-                    queues.insert(
-                        device,
-                        seq,
-                        Slot {
-                            place,
-                            conn,
-                            ..slot
-                        },
-                    );
-                    None
-                }
-                Ok(place) => Some(Ok(place)),
-                Err(failure) => Some(Err(failure)),
-            };
-            if failure.is_some() && is_held {
-                queues.release(device, slot.bytes);
-            }
-            match failure {
-                None => None,
-                Some(Ok(place)) => Some(Slot { place, ..slot }),
-                Some(Err(failure)) => {
-                    if matches!(failure, Failure::Unclear(_)) {
-                        queues.unwanted.doubt(slot.id);
-                    }
-                    return Err(self.too_large(failure, &conn));
-                }
-            }
-        };
-        if let Some(slot) = slot {
-            Nudge {
-                device: device.clone(),
-                seq,
-                slot,
-            }
-            .send(&self.link, &conn)
-            .await;
-        }
-        if let Some(answer) = answer {
-            self.keep_answer(device, answer).await;
-        }
-        Ok(())
-    }
-
-    /// Whoever holds the device counts what waits for it; here, only what waits of all is known.
-    fn room_elsewhere(&self, bytes: u64) -> Result<(), &'static str> {
-        let limits = &self.limits.uplinks;
-        if self.stream_count.load(Ordering::Relaxed) + 1 > limits.total_count {
-            return Err("too many uplinks wait");
-        }
-        if self.stream_bytes.load(Ordering::Relaxed) + bytes > limits.total_bytes {
-            return Err("the waiting uplinks take too many bytes");
-        }
-        Ok(())
-    }
-
-    fn too_large(&self, failure: Failure, conn: &Conn) -> StoreError {
-        match failure {
-            Failure::TooLarge => StoreError::TooLarge {
-                limit: conn.client.max_payload(),
-            },
-            failure => failure.into(),
-        }
-    }
-
-    /// The uplink is in the stream, and the answer with it: what fails from here on only takes longer.
-    async fn keep_answer(&self, device: &DeviceId, answer: KeyedAnswer) {
-        let key = answer.key.clone();
-        if self
-            .link
-            .publish(self.answer(device, &answer))
-            .await
-            .is_ok()
-        {
-            self.marks.remove(device, &key);
-            return;
-        }
-        self.marks.answer(device, &answer);
-        self.change(Change::Finish {
-            device: device.clone(),
-            answer,
-        });
-    }
-
-    /// The message that keeps an answer.
-    pub(super) fn answer(&self, device: &DeviceId, answer: &KeyedAnswer) -> Message {
-        let now = std::time::SystemTime::now();
-        Message {
-            subject: self.link.names.key(device, &answer.key),
-            header: None,
-            payload: Bytes::from(encode_answer(now, &answer.body, &answer.answer)),
-            expected: None,
-        }
     }
 
     /// Hands a change to the writer.

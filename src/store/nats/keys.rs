@@ -2,12 +2,16 @@
 
 use std::time::SystemTime;
 
+use bytes::Bytes;
+
+use super::changes::Change;
 use super::core::Core;
 use super::names::StreamName;
+use super::requests::Message;
 use crate::device::DeviceId;
 use crate::store::engine::StoreError;
-use crate::store::format::decode_answer;
-use crate::store::records::{Begun, BodyHash};
+use crate::store::format::{decode_answer, encode_answer};
+use crate::store::records::{Begun, BodyHash, KeyedAnswer};
 
 impl Core {
     /// What is kept for a key, if it is not too old.
@@ -55,6 +59,36 @@ impl Core {
                 mark.is_kept = true;
                 Ok(Begun::New)
             }
+        }
+    }
+
+    /// The uplink is in the stream, and the answer with it: what fails from here on only takes longer.
+    pub(super) async fn keep_answer(&self, device: &DeviceId, answer: KeyedAnswer) {
+        let key = answer.key.clone();
+        if self
+            .link
+            .publish(self.answer(device, &answer))
+            .await
+            .is_ok()
+        {
+            self.marks.remove(device, &key);
+            return;
+        }
+        self.marks.answer(device, &answer);
+        self.change(Change::Finish {
+            device: device.clone(),
+            answer,
+        });
+    }
+
+    /// The message that keeps an answer.
+    pub(super) fn answer(&self, device: &DeviceId, answer: &KeyedAnswer) -> Message {
+        let now = SystemTime::now();
+        Message {
+            subject: self.link.names.key(device, &answer.key),
+            header: None,
+            payload: Bytes::from(encode_answer(now, &answer.body, &answer.answer)),
+            expected: None,
         }
     }
 }

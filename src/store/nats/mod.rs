@@ -71,11 +71,11 @@
 //! | what | file |
 //! |---|---|
 //! | the engine as others see it, and how it is opened | `handle.rs`, `open.rs` |
-//! | what all tasks share, and queueing an uplink | `core.rs` |
+//! | what the handle and all tasks share | `core.rs` |
 //! | connecting; one connection; the way to the server over all of them and its health; what is asked of it; what fails | `dial.rs`, `conn.rs`, `link.rs`, `requests.rs`, `failure.rs` |
 //! | names of streams and subjects, and how streams are made | `names.rs`, `streams.rs` |
 //! | the index of the queue; one uplink in it; what must not be sent again; numbers | `queues.rs`, `slot.rs`, `unwanted.rs`, `numbers.rs` |
-//! | an uplink as it lies in its stream, and reading it | `stored.rs`, `lookup.rs` |
+//! | storing an uplink; how it lies in its stream; reading it | `enqueue.rs`, `stored.rs`, `lookup.rs` |
 //! | the task that settles; what it writes; how it comes back after an outage; how it looks through the queue | `writer.rs`, `changes.rs`, `recovery.rs`, `rescan.rs` |
 //! | reading a stream to its end or on and on; what follows from it | `reader.rs`, `follow.rs` |
 //! | what is told of stored uplinks | `nudge.rs` |
@@ -90,6 +90,7 @@ mod changes;
 mod conn;
 mod core;
 mod dial;
+mod enqueue;
 mod entry;
 mod failure;
 mod follow;
