@@ -113,7 +113,6 @@ impl Forward {
 }
 
 impl Listeners {
-    #[cfg(any(test, feature = "nats"))]
     pub(super) fn new(members: Members) -> Self {
         Self {
             members,

@@ -18,6 +18,11 @@
 //! The member that a client talks to decides what its token lets it do. The one that has the device does it, and asks
 //! nobody else: a device that it has not is "not here", so that no request goes round.
 
+#![cfg_attr(
+    not(any(test, feature = "nats")),
+    expect(dead_code, reason = "nothing of it can be needed")
+)]
+
 mod answer;
 mod answering;
 mod ask;
@@ -79,7 +84,6 @@ pub(super) struct Forward {
 }
 
 impl Forward {
-    #[cfg(any(test, feature = "nats"))]
     pub(super) fn new(members: Members, limits: HttpLimits, shutdown: CancellationToken) -> Self {
         let listeners = Listeners::new(members.clone());
         Self {

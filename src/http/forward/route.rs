@@ -195,7 +195,7 @@ impl Forward {
     }
 
     /// Whether there is a device that is not here, also one that was registered elsewhere a moment ago.
-    async fn exists(&self, device: &DeviceId) -> Result<bool, Problem> {
+    pub(super) async fn exists(&self, device: &DeviceId) -> Result<bool, Problem> {
         if self.members.places.knows(device) {
             return Ok(true);
         }

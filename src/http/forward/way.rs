@@ -25,14 +25,31 @@ mod of_member {
 #[cfg(not(any(test, feature = "nats")))]
 mod of_none {
     use std::ops::Deref;
+    use std::sync::Arc;
+    use std::time::Duration;
 
+    use bytes::Bytes;
+    use tokio::sync::RwLock;
     use tokio_util::sync::CancellationToken;
 
-    use super::super::{Forward, Members};
+    use super::super::{Delivered, Ear, Forward, Members, PageWanted, Unreached, WholePage};
+    use crate::device::DeviceId;
     use crate::http::HttpLimits;
+    use crate::http::problem::Problem;
+    use crate::message::{Uplink, UplinkId};
+    use crate::registry::Registry;
+    use crate::uplink::{Uplinks, Wishes};
 
     #[derive(Debug, Clone)]
     pub(in crate::http) enum Way {}
+
+    pub(in crate::http) fn way(
+        _: Option<Members>,
+        _: HttpLimits,
+        _: &CancellationToken,
+    ) -> Option<Way> {
+        None
+    }
 
     impl Deref for Way {
         type Target = Forward;
@@ -42,12 +59,62 @@ mod of_none {
         }
     }
 
-    pub(in crate::http) fn way(
-        _: Option<Members>,
-        _: HttpLimits,
-        _: &CancellationToken,
-    ) -> Option<Way> {
-        None
+    /// In place of those of [`Forward`] that are waited for: what a future goes on with, no compiler can leave out.
+    impl Way {
+        pub(in crate::http) async fn deliver(
+            &self,
+            _: &Uplinks,
+            _: Uplink,
+            _: Wishes,
+        ) -> Delivered {
+            match *self {}
+        }
+
+        pub(in crate::http) async fn deliver_in_turn(
+            &self,
+            _: &Uplinks,
+            _: Uplink,
+            _: Wishes,
+            _: Arc<RwLock<()>>,
+        ) -> Delivered {
+            match *self {}
+        }
+
+        pub(in crate::http) async fn receipt(
+            &self,
+            _: UplinkId,
+        ) -> Result<Option<(DeviceId, Bytes)>, Unreached> {
+            match *self {}
+        }
+
+        pub(in crate::http) async fn page(
+            &self,
+            _: &Registry,
+            _: &PageWanted,
+        ) -> Result<WholePage, Unreached> {
+            match *self {}
+        }
+
+        pub(in crate::http) async fn exists(&self, _: &DeviceId) -> Result<bool, Problem> {
+            match *self {}
+        }
+
+        pub(in crate::http) async fn registered(
+            &self,
+            _: &DeviceId,
+        ) -> Result<Option<Bytes>, Unreached> {
+            match *self {}
+        }
+
+        pub(in crate::http) async fn listen(
+            &self,
+            _: &Arc<Registry>,
+            _: Vec<DeviceId>,
+            _: Duration,
+            _: &CancellationToken,
+        ) -> Ear {
+            match *self {}
+        }
     }
 }
 
