@@ -7,8 +7,8 @@ use bytes::Bytes;
 use tracing::{debug, warn};
 
 use super::desk::{Awaited, Desk};
+use super::order::Order;
 use super::platform::{PlatformOutcome, Verdict};
-use super::road::Order;
 use super::{Accepted, Receipt, Road, UplinkError, Uplinks, Wishes};
 use crate::device::DeviceId;
 use crate::message::{ContentType, UplinkId};

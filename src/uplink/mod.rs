@@ -5,6 +5,7 @@
 //! - [`compose`], `prepare`: the message that an uplink becomes
 //! - [`Uplinks`]: submit, wait, store what cannot be confirmed in time
 //! - [`Lane`]: the order of one device's uplinks between memory and the store
+//! - `order`: an uplink on its way
 //! - `road`: directly, by way of the store, or both
 //! - `drain`: feeding what is stored to the session
 //! - [`Receipt`]: what became of one uplink
@@ -23,6 +24,7 @@ mod fallback;
 mod feed;
 mod key;
 mod lane;
+mod order;
 mod platform;
 mod prepare;
 mod receipt;

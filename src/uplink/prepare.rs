@@ -8,7 +8,7 @@ use super::check::check_for;
 use super::confirm::{check_wishes, shape};
 use super::error::UplinkError;
 use super::key;
-use super::road::Order;
+use super::order::Order;
 use crate::broker::MqttVersion;
 use crate::message::{Uplink, UplinkId};
 use crate::profile::UplinkTopic;
