@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::TestServer;
+use crate::store::health::Amount;
 use crate::store::records::{Begun, KeyedAnswer, ReceiptStatus};
 use crate::store::testing::{delivered, device, downlink, queued, until, uplink};
 use crate::store::{
@@ -238,6 +239,8 @@ async fn what_is_too_large_for_the_server_is_refused_and_holds_nothing_up() {
         "{refused:?}"
     );
     assert_eq!(store.backlogs(), []);
+    // Nor does it take room.
+    assert_eq!(store.counters().uplinks, Amount::default());
     let both = vec![downlink(&device(1), &large), downlink(&device(1), b"small")];
     let cursors = store.append(both).await.unwrap();
     let page = store.history(

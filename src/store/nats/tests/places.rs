@@ -2,6 +2,7 @@
 //! gone because it was not found once.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::{TestServer, publish_untold};
@@ -136,6 +137,35 @@ async fn what_was_handed_to_a_lost_connection_is_not_sent_on_the_next() {
     let _ = tokio::time::timeout(Duration::from_secs(2), client.flush()).await;
     store.rescan().await.unwrap();
     assert_eq!(queued(&*store, &device(1)).await.len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_server_stores_after_its_connection_was_lost_is_removed() {
+    let server = TestServer::start().await;
+    let store = server.open(Limits::default()).await;
+    let uplinks = three(&store).await;
+    let conn = store.core.link.conn();
+    let sent = || (conn.client.statistics().out_messages).load(Ordering::Relaxed);
+    server.stand_still();
+    let before = sent();
+    let late = uplink(&device(1), store.next_seq(), b"late");
+    let refused = tokio::spawn(store.enqueue(late, None));
+    until("it is on its way", || sent() > before).await;
+    conn.lost.cancel();
+    let refused = refused.await.unwrap();
+    assert!(
+        matches!(refused, Err(StoreError::Unavailable { .. })),
+        "{refused:?}"
+    );
+    server.go_on();
+    until("writable", || store.health() == Health::Writable).await;
+    // By now the server has read what came by the connection that was given up.
+    conn.client.flush().await.unwrap();
+    store.rescan().await.unwrap();
+    assert_eq!(queued(&*store, &device(1)).await, numbers(&uplinks));
+    store.close().await.unwrap();
+    let store = server.open(Limits::default()).await;
+    assert_eq!(queued(&*store, &device(1)).await, numbers(&uplinks));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
