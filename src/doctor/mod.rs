@@ -8,7 +8,7 @@
 //!
 //! - [`Patient`]: what is examined
 //! - [`Diagnosis`]: what it comes to
-//! - `network`, `tls`, `certificate`, `token`, `clock`, `connect`, `permission`, `takeover`: verdicts from evidence, without I/O
+//! - `network`, `tls`, `web_socket`, `certificate`, `token`, `clock`, `connect`, `permission`, `takeover`: verdicts from evidence, without I/O
 //! - `client`, `refusal`, `silence`: who connects, and what to do where the broker refuses that or says nothing
 //! - `recognise`: what speaks on a port where the configured protocol does not come about
 //!
@@ -20,6 +20,7 @@ mod certificate;
 mod client;
 mod clock;
 mod connect;
+mod facts;
 mod network;
 mod notes;
 mod patient;
@@ -32,15 +33,17 @@ mod takeover;
 mod tls;
 mod token;
 mod way;
+mod web_socket;
 mod wire;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use clock::Clock;
+pub use facts::Facts;
 pub use notes::Progress;
 pub use patient::{Fault, Outlet, Patient, TestMessage};
-pub use report::{Cause, Diagnosis, Examiner, Facts, Finding, Step, StepName, Verdict};
+pub use report::{Cause, Diagnosis, Examiner, Finding, Step, StepName, Verdict};
 
 use crate::mqtt::transport::Endpoint;
 use crate::registry::Device;

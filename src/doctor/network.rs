@@ -1,10 +1,11 @@
-//! From a name to a TCP connection: what each step saw.
+//! From a name to a connection, through a proxy if there is one: what each step saw.
 
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::report::{Cause, Finding};
+use crate::mqtt::transport::TunnelError;
 
 /// What became of looking a name up.
 #[derive(Debug)]
@@ -184,6 +185,24 @@ fn list(addresses: &[SocketAddr]) -> String {
         shown.push(format!("{more} more"));
     }
     shown.join(", ")
+}
+
+/// What became of the tunnel to the broker.
+pub(super) fn judge_tunnel(tunnel: Result<(), TunnelError>, broker: &str) -> Finding {
+    use TunnelError as Error;
+    let error = match tunnel {
+        Ok(()) => return Finding::ok(format!("the proxy opens a tunnel to {broker}")),
+        Err(error) => error,
+    };
+    let cause = match &error {
+        Error::Resolve { .. } | Error::Unreachable { .. } => Cause::ProxyUnreachable,
+        Error::NeedsCredentials { .. } | Error::WrongCredentials { .. } => Cause::ProxyCredentials,
+        Error::Refused { .. } => Cause::ProxyRefused,
+        Error::NotHttp { .. } => Cause::NotAProxy,
+        Error::Closed { .. } => Cause::HungUp,
+        Error::NoAnswer { .. } => Cause::NoAnswer,
+    };
+    Finding::failed(cause, error.to_string()).hint(error.hint())
 }
 
 #[cfg(test)]

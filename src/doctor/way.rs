@@ -17,9 +17,10 @@ use super::notes::Notebook;
 use super::recognise::{self, Peer};
 use super::report::{Cause, Finding, StepName};
 use super::tls::{self, Shaken};
+use super::web_socket;
 use crate::broker::{Host, Proxy};
 use crate::mqtt::tls::{TlsCause, TlsFailure};
-use crate::mqtt::transport::{self, Endpoint, OpenError, Stream, Tls, WebSocketError};
+use crate::mqtt::transport::{self, Endpoint, OpenError, Stream, Tls};
 
 /// How many addresses of one name are tried.
 const ADDRESSES: usize = 8;
@@ -139,7 +140,7 @@ impl Way<'_> {
         let open = tunnel.is_ok();
         notes.end(
             begun,
-            judge_tunnel(tunnel, &self.endpoint.authority().to_string()),
+            network::judge_tunnel(tunnel, &self.endpoint.authority().to_string()),
         );
         open
     }
@@ -251,7 +252,13 @@ impl Way<'_> {
         self.heard_date("the broker", date, seen);
         let finding = match upgraded {
             Ok(_) => Finding::ok(format!("the server takes MQTT over WebSocket at {path}")),
-            Err(OpenError::WebSocket { error, .. }) => self.judge_web_socket(&error).await,
+            Err(OpenError::WebSocket { error, .. }) => {
+                let peer = match web_socket::depends_on_the_peer(&error) {
+                    true => Some(self.who_is_there().await),
+                    false => None,
+                };
+                web_socket::judge(&error, &self.endpoint.url(), peer.as_ref())
+            }
             Err(error) => {
                 Finding::failed(Cause::NotWebSocket, error.to_string()).hint(error.hint())
             }
@@ -259,30 +266,6 @@ impl Way<'_> {
         let open = finding.cause.is_none();
         notes.end(begun, finding);
         open
-    }
-
-    async fn judge_web_socket(&self, error: &WebSocketError) -> Finding {
-        let seen = format!("no WebSocket: {error}");
-        let url = self.endpoint.url();
-        let (scheme, rest) = url.split_once("://").unwrap_or(("", &url));
-        let at = rest.split('/').next().unwrap_or(rest);
-        let peer = match error {
-            WebSocketError::Status(_) | WebSocketError::SubProtocol => None,
-            _ => Some(self.who_is_there().await),
-        };
-        match peer {
-            Some(Peer::Mqtt) => {
-                let mqtt = if scheme == "wss" { "mqtts" } else { "mqtt" };
-                Finding::failed(Cause::NotWebSocket, format!("{seen}: {}", Peer::Mqtt)).hint(
-                    format!("write {mqtt}://{at}, or use the broker's port for WebSocket"),
-                )
-            }
-            Some(Peer::Tls) if scheme == "ws" => {
-                Finding::failed(Cause::TlsPort, format!("{seen}: {}", Peer::Tls))
-                    .hint(format!("write wss://{rest}"))
-            }
-            _ => Finding::failed(Cause::NotWebSocket, seen).hint(error.hint()),
-        }
     }
 
     /// Asks on connections of its own what speaks where the configured protocol does not come about: below the layer
@@ -355,23 +338,6 @@ async fn look_up(host: &str, port: u16, limit: Duration) -> Looked {
         Ok(Err(error)) => Looked::Failed(error),
         Err(_) => Looked::TimedOut(limit),
     }
-}
-
-fn judge_tunnel(tunnel: Result<(), transport::TunnelError>, broker: &str) -> Finding {
-    use transport::TunnelError as Error;
-    let error = match tunnel {
-        Ok(()) => return Finding::ok(format!("the proxy opens a tunnel to {broker}")),
-        Err(error) => error,
-    };
-    let cause = match &error {
-        Error::Resolve { .. } | Error::Unreachable { .. } => Cause::ProxyUnreachable,
-        Error::NeedsCredentials { .. } | Error::WrongCredentials { .. } => Cause::ProxyCredentials,
-        Error::Refused { .. } => Cause::ProxyRefused,
-        Error::NotHttp { .. } => Cause::NotAProxy,
-        Error::Closed { .. } => Cause::HungUp,
-        Error::NoAnswer { .. } => Cause::NoAnswer,
-    };
-    Finding::failed(cause, error.to_string()).hint(error.hint())
 }
 
 /// The settings with another clock, and without a session to resume, which would leave the certificate out.
