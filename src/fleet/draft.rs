@@ -119,12 +119,7 @@ impl Draft {
 /// Gives what works, but should be seen to.
 pub fn verify(config: &Config) -> Result<Vec<PlanWarning>, Vec<PlanError>> {
     let tally = Tally::default();
-    let tools = Tools {
-        tally: &tally,
-        keyring: None,
-        queue: config.limits.queued_uplinks,
-        thorough: true,
-    };
+    let tools = Tools::to_examine(&tally, config.limits.queued_uplinks);
     let setup = Setup::of(config, &Setup::default());
     first_plan(&tools, &setup).map(|plan| plan.warnings)
 }
@@ -167,12 +162,7 @@ mod tests {
         let config = config.unwrap_or_else(|error| panic!("{error}"));
         let setup = Setup::of(&config, &Setup::default());
         let tally = Tally::default();
-        let tools = Tools {
-            tally: &tally,
-            keyring: None,
-            queue: 1,
-            thorough: true,
-        };
+        let tools = Tools::to_examine(&tally, 1);
         let texts = |errors: Vec<PlanError>| errors.iter().map(ToString::to_string).collect();
         let parts = examine(&tools, &setup).err().unwrap_or_default();
         let whole = first_plan(&tools, &setup).err().unwrap_or_default();

@@ -45,12 +45,7 @@ fn examine(config: &Config, connector: &Connector, device: Option<&Device>) -> P
         outlet: None,
     };
     let tally = Tally::default();
-    let tools = Tools {
-        tally: &tally,
-        keyring: None,
-        queue: config.limits.queued_uplinks,
-        thorough: true,
-    };
+    let tools = Tools::to_examine(&tally, config.limits.queued_uplinks);
     let setup = Setup::of(&part(config, connector, device), &Setup::default());
     match first_plan(&tools, &setup) {
         Ok(plan) => {

@@ -43,7 +43,17 @@ pub(super) struct Tools<'a> {
     pub(super) thorough: bool,
 }
 
-impl Tools<'_> {
+impl<'a> Tools<'a> {
+    /// For a configuration that is only looked at: everything of it is made, and nothing runs.
+    pub(super) fn to_examine(tally: &'a Tally, queue: usize) -> Self {
+        Self {
+            tally,
+            keyring: None,
+            queue,
+            thorough: true,
+        }
+    }
+
     /// Plans the way from one setup to another, or from a part of one to the same part of another: `used` tells whether
     /// devices outside of it use a session. All that is wrong is found, not only the first.
     pub(super) fn plan(
