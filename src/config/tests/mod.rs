@@ -2,6 +2,8 @@
 
 mod access;
 mod digest;
+mod files;
+mod overrides;
 mod values;
 
 use super::*;
