@@ -114,18 +114,15 @@ async fn of_many_who_try_again_and_again_one_is_new(kind: Kind) {
 }
 
 async fn keys_are_free_again_when_they_are_too_old_or_too_many(kind: Kind) {
-    let keys = KeyLimits {
-        age: Duration::ZERO,
-        count: 100,
-    };
-    let fixture = Fixture::new(
-        kind,
-        Limits {
+    let with = |age, count| {
+        let keys = KeyLimits { age, count };
+        let limits = Limits {
             keys,
             ..Limits::default()
-        },
-    )
-    .await;
+        };
+        Fixture::new(kind, limits)
+    };
+    let fixture = with(Duration::ZERO, 100).await;
     fixture.store.finish(&device(1), answer("a")).await.unwrap();
     assert_eq!(begin(&*fixture.store, "a").await, Begun::New, "too old");
     fixture.store.finish(&device(1), answer("b")).await.unwrap();
@@ -133,16 +130,7 @@ async fn keys_are_free_again_when_they_are_too_old_or_too_many(kind: Kind) {
     let store = Arc::clone(&fixture.store);
     until("they are removed", move || store.counters().keys < 3).await;
 
-    let age = Duration::from_secs(3600);
-    let keys = KeyLimits { age, count: 2 };
-    let fixture = Fixture::new(
-        kind,
-        Limits {
-            keys,
-            ..Limits::default()
-        },
-    )
-    .await;
+    let fixture = with(Duration::from_secs(3600), 2).await;
     for key in ["a", "b", "c"] {
         fixture.store.finish(&device(1), answer(key)).await.unwrap();
     }
