@@ -12,7 +12,7 @@ use super::key::{self, IdempotencyKey};
 use super::order::Order;
 use super::prepare::prepare;
 use super::receipt::Receipt;
-use super::{Accepted, Uplinks, Wishes, drain};
+use super::{Accepted, Uplinks, Wishes};
 use crate::device::DeviceId;
 use crate::message::{Uplink, UplinkId};
 use crate::profile::UplinkTopic;
@@ -130,7 +130,7 @@ async fn put(
         answer: key::keep(&receipt),
     });
     let seq = store.next_seq();
-    let queued = drain::queued(&order.uplink, order.qos, seq, order.id, order.accepted_at);
+    let queued = order.queued(seq);
     let stored = store.enqueue(queued, answer).await;
     if let (Err(_), Some((key, _))) = (&stored, &keyed) {
         store.abandon(device, key.as_str());

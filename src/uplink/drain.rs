@@ -8,18 +8,15 @@ use tracing::{debug, info, warn};
 
 use super::Road;
 use super::check::{CheckError, check};
-use super::error::UplinkError;
-use super::platform::PlatformOutcome;
-use super::receipt::Receipt;
 use super::road::{SETTLE, last_settlement};
-use super::trace;
+use super::settle::receipt;
 use super::traveller::Traveller;
-use crate::message::{Qos, Uplink};
+use crate::message::Uplink;
 use crate::registry::Device;
 use crate::seldom::{Pass, Seldom};
-use crate::session::{NotSent, Outcome, Publish, SubmitError, Ticket};
+use crate::session::{Publish, SubmitError, Ticket};
 use crate::store::UplinkQueue;
-use crate::store::records::{QueuedUplink, ReadLimit, ReceiptRecord, ReceiptStatus};
+use crate::store::records::{QueuedUplink, ReadLimit, ReceiptStatus};
 
 /// Stored uplinks of one device that may be with the session at a time.
 const WINDOW: usize = 64;
@@ -282,127 +279,4 @@ fn prepare(device: &Device, stored: &QueuedUplink) -> Result<Option<Publish>, Ch
         expires_at: left.map(|left| Instant::now() + left),
         ..publish
     }))
-}
-
-fn receipt(
-    uplink: &QueuedUplink,
-    attempts: u32,
-    status: ReceiptStatus,
-    detail: Option<Box<str>>,
-) -> Receipt {
-    Receipt {
-        id: uplink.id,
-        device: uplink.device.clone(),
-        status,
-        reason: None,
-        detail,
-        qos: uplink.qos,
-        attempts,
-        accepted_at: uplink.accepted_at,
-        completed_at: Some(SystemTime::now()),
-        platform: None,
-    }
-}
-
-impl Road {
-    /// Settles a stored uplink by what its session says; `false` when that is nothing final, because the program ends.
-    pub(super) fn settle_stored(
-        &self,
-        device: &Device,
-        uplink: &QueuedUplink,
-        attempts: u32,
-        outcome: Outcome,
-    ) -> bool {
-        let with = |status, reason, detail| Receipt {
-            reason,
-            ..receipt(uplink, attempts, status, detail)
-        };
-        let receipt = match outcome {
-            Outcome::Delivered { reason } => with(ReceiptStatus::Delivered, Some(reason), None),
-            Outcome::Sent => with(ReceiptStatus::Sent, None, None),
-            Outcome::Refused { reason, text } => with(ReceiptStatus::Refused, Some(reason), text),
-            Outcome::Expired => with(ReceiptStatus::Expired, None, None),
-            // It stays in the store, and is sent after the next start.
-            Outcome::Unconfirmed | Outcome::NotSent(NotSent::Closing) => return false,
-            Outcome::NotSent(NotSent::ConnectionRefused { reason, text }) => {
-                with(ReceiptStatus::Refused, Some(reason), text)
-            }
-            Outcome::NotSent(NotSent::Unusable(what)) => {
-                with(ReceiptStatus::Refused, None, Some(what))
-            }
-            Outcome::NotSent(NotSent::NoKey) => {
-                let what = UplinkError::NoKey.to_string();
-                with(ReceiptStatus::Refused, None, Some(what.into()))
-            }
-            Outcome::NotSent(NotSent::ContentType) => refused(with, &CheckError::ContentTypeV3),
-            Outcome::NotSent(NotSent::TooLarge { limit }) => {
-                refused(with, &CheckError::TooLarge { limit })
-            }
-            Outcome::NotSent(NotSent::Qos { highest }) => {
-                refused(with, &CheckError::Qos { highest })
-            }
-            Outcome::NotSent(NotSent::Retain) => refused(with, &CheckError::Retain),
-        };
-        if let Some(tracer) = self.tracer.get() {
-            trace::stored(tracer, device, uplink, &receipt);
-        }
-        self.end_stored(device, uplink, receipt);
-        true
-    }
-
-    /// Takes an uplink out of the store, for good.
-    pub(super) fn end_stored(&self, device: &Device, uplink: &QueuedUplink, mut receipt: Receipt) {
-        let sent = matches!(
-            receipt.status,
-            ReceiptStatus::Delivered | ReceiptStatus::Sent
-        );
-        let expects_answer =
-            sent && device.connector.profile.ack.is_some() && self.desk.expects(uplink.id);
-        if expects_answer {
-            receipt.platform = Some(PlatformOutcome::UNKNOWN);
-        }
-        if let Some(store) = &self.store {
-            // Handed over by the call; what is lost of it in a crash makes the uplink come twice, not never.
-            let record = ReceiptRecord::from(receipt.clone());
-            let settled = store.settle(&device.id, uplink.seq, record.clone());
-            if expects_answer {
-                self.answer_behind(store, settled, &record);
-            }
-        }
-        if let Some(at) = receipt.completed_at.filter(|_| sent) {
-            device.lane.set_delivered_at(at);
-        }
-        self.feed.tell(|| receipt.clone());
-        device.lane.tell(uplink.seq, &receipt);
-    }
-}
-
-fn refused(
-    with: impl FnOnce(ReceiptStatus, Option<crate::mqtt::reason::Reason>, Option<Box<str>>) -> Receipt,
-    why: &CheckError,
-) -> Receipt {
-    with(ReceiptStatus::Refused, None, Some(why.to_string().into()))
-}
-
-/// A stored uplink as the store takes it.
-pub(super) fn queued(
-    uplink: &Uplink,
-    publish_qos: Qos,
-    seq: u64,
-    id: crate::message::UplinkId,
-    accepted_at: SystemTime,
-) -> QueuedUplink {
-    QueuedUplink {
-        seq,
-        id,
-        device: uplink.device.clone(),
-        subtopic: uplink.subtopic.clone(),
-        payload: uplink.payload.clone(),
-        content_type: uplink.content_type.clone(),
-        qos: publish_qos,
-        retain: uplink.retain,
-        accepted_at,
-        expires_at: uplink.expiry.map(|expiry| accepted_at + expiry),
-        traceparent: uplink.traceparent.clone(),
-    }
 }

@@ -8,6 +8,7 @@
 //! - `order`: an uplink on its way
 //! - `road`: directly, by way of the store, or both
 //! - `drain`: feeding what is stored to the session
+//! - `settle`: what became of what was stored
 //! - [`Receipt`]: what became of one uplink
 //! - [`IdempotencyKey`]: requests that may be sent twice
 //! - [`ReceiptWatch`]: receipts as they come about
@@ -29,6 +30,7 @@ mod platform;
 mod prepare;
 mod receipt;
 mod road;
+mod settle;
 mod trace;
 mod traveller;
 

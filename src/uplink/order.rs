@@ -7,7 +7,7 @@ use super::platform::PlatformOutcome;
 use super::receipt::Receipt;
 use crate::message::{Qos, Uplink, UplinkId};
 use crate::session::{Outcome, Ticket, Withdrawn};
-use crate::store::records::ReceiptStatus;
+use crate::store::records::{QueuedUplink, ReceiptStatus};
 
 /// An uplink on its way, with what was decided when it was accepted.
 #[derive(Debug, Clone)]
@@ -21,6 +21,24 @@ pub(super) struct Order {
 }
 
 impl Order {
+    /// The uplink as the store takes it.
+    pub(super) fn queued(&self, seq: u64) -> QueuedUplink {
+        let uplink = &self.uplink;
+        QueuedUplink {
+            seq,
+            id: self.id,
+            device: uplink.device.clone(),
+            subtopic: uplink.subtopic.clone(),
+            payload: uplink.payload.clone(),
+            content_type: uplink.content_type.clone(),
+            qos: self.qos,
+            retain: uplink.retain,
+            accepted_at: self.accepted_at,
+            expires_at: uplink.expiry.map(|expiry| self.accepted_at + expiry),
+            traceparent: uplink.traceparent.clone(),
+        }
+    }
+
     pub(super) fn receipt(&self, status: ReceiptStatus) -> Receipt {
         Receipt {
             id: self.id,

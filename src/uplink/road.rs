@@ -124,7 +124,7 @@ impl Road {
         // Here, and not in the task: in the order in which they came to the session.
         let seq = store.next_seq();
         device.lane.begin_shadow(seq);
-        let stored = drain::queued(&order.uplink, order.qos, seq, order.id, order.accepted_at);
+        let stored = order.queued(seq);
         let (told, answer) = oneshot::channel();
         // Not the request's own task: a client that goes away now must not leave the uplink half stored.
         let shadow = Shadow {
@@ -192,7 +192,7 @@ impl Road {
             body,
             answer: key::keep(&queued),
         });
-        let stored = drain::queued(&order.uplink, order.qos, seq, order.id, order.accepted_at);
+        let stored = order.queued(seq);
         // Not the request's own task, so that the place is given back whatever becomes of the request.
         let (road, lane, told) = (Arc::clone(self), device.clone(), queued.clone());
         let writing = self.tasks.spawn(async move {
